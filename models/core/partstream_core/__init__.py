@@ -1,0 +1,1 @@
+"""What every side of partstream shares: pure, typed and free of torch."""

@@ -1,0 +1,147 @@
+"""Masks as COCO's compressed run-length encoding: encode, decode, area.
+
+A mask is read column by column; `counts` spells the lengths of its runs, the first of them zeros. Masks of
+a whole label map are cut from one pass over the map, and a mask known only inside a crop is encoded without
+making the full one: both matter at video size, where masks one by one are the slowest thing a frame meets.
+
+Shape suffixes: H height, W width of the frame; h, w of a crop; R runs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_FIRST_CHARACTER = 48
+_MORE, _SIGN, _BITS = 0x20, 0x10, 5
+_MAX_CHARACTERS = 7  # 34 bits and a sign: more than the pixels of any frame, and no sum overflows
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """A mask of `height` x `width` pixels, as COCO's compressed RLE."""
+
+    height: int
+    width: int
+    counts: str
+
+
+def encode(mask_HW: BoolArray) -> Rle:
+    """The mask as RLE."""
+    height, width = mask_HW.shape
+    encoded = coco.encode(np.asfortranarray(mask_HW, dtype=np.uint8))
+    return Rle(height, width, encoded["counts"].decode("ascii"))
+
+
+def encode_label_map(label_map_HW: npt.NDArray[np.integer], labels: Iterable[int]) -> dict[int, Rle]:
+    """The mask of each label as RLE, in the order of `labels`; a label without a pixel is left out."""
+    height, width = label_map_HW.shape
+    flat = label_map_HW.ravel(order="F")
+    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)[: flat.size]
+    ends = np.append(starts[1:], flat.size)
+    values = flat[starts]
+    masks: dict[int, Rle] = {}
+    for label in labels:
+        chosen = values == label
+        if chosen.any():
+            masks[label] = _from_runs(starts[chosen], ends[chosen], height, width)
+    return masks
+
+
+def encode_crop(mask_hw: BoolArray, *, top: int, left: int, height: int, width: int) -> Rle:
+    """The RLE, at full size, of a mask that is `mask_hw` inside a crop and empty outside.
+
+    Args:
+        mask_hw: The mask inside the crop, [h, w].
+        top: Row of the full mask where the crop begins.
+        left: Column of the full mask where the crop begins.
+        height: Height of the full mask.
+        width: Width of the full mask.
+
+    Raises:
+        ValueError: The crop does not lie inside the full mask.
+    """
+    crop_height, crop_width = mask_hw.shape
+    if top < 0 or left < 0 or top + crop_height > height or left + crop_width > width:
+        crop = f"{crop_height}x{crop_width} at row {top}, column {left}"
+        raise ValueError(f"the crop {crop} does not lie inside {height}x{width}")
+    columns = np.zeros((crop_width, crop_height + 2), np.int8)
+    columns[:, 1:-1] = mask_hw.T
+    change = np.diff(columns, axis=1)
+    start_column, start_row = np.nonzero(change == 1)
+    end_column, end_row = np.nonzero(change == -1)
+    starts = (left + start_column) * height + top + start_row
+    ends = (left + end_column) * height + top + end_row
+    if starts.size:
+        apart = starts[1:] != ends[:-1]  # a run down to the last row goes on at the top of the next column
+        starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
+    return _from_runs(starts, ends, height, width)
+
+
+def decode(rle: Rle) -> BoolArray:
+    """The mask, bool [H, W].
+
+    Raises:
+        ValueError: The counts are damaged, or do not fit the size.
+    """
+    runs_R = run_lengths(rle)
+    values_R = np.arange(runs_R.size) % 2 == 1
+    return np.repeat(values_R, runs_R).reshape(rle.width, rle.height).T
+
+
+def area(rle: Rle) -> int:
+    """Number of the mask's pixels.
+
+    Raises:
+        ValueError: The counts are damaged, or do not fit the size.
+    """
+    return int(run_lengths(rle)[1::2].sum())
+
+
+def run_lengths(rle: Rle) -> IntArray:
+    """Lengths of the runs, zeros first, int64 [R]; they sum to the number of pixels.
+
+    Read here and not by pycocotools, which trusts its input: it decodes empty counts to uninitialised memory.
+
+    Raises:
+        ValueError: The counts are damaged, or do not fit the size.
+    """
+    if rle.height < 1 or rle.width < 1:
+        raise ValueError(f"a mask is at least 1x1, got {rle.height}x{rle.width}")
+    characters = np.frombuffer(rle.counts.encode("ascii", errors="replace"), np.uint8)
+    codes = characters.astype(np.int64) - _FIRST_CHARACTER
+    if codes.size == 0 or codes.min() < 0 or codes.max() >= 1 << (_BITS + 1) or codes[-1] & _MORE:
+        raise ValueError(f"counts are not compressed RLE: {_excerpt(rle.counts)}")
+    last = np.flatnonzero(codes & _MORE == 0)
+    first = np.append(0, last[:-1] + 1)
+    sizes = last - first + 1
+    if sizes.max() > _MAX_CHARACTERS:
+        raise ValueError(f"counts hold a number that is too long: {_excerpt(rle.counts)}")
+    place = np.arange(codes.size) - np.repeat(first, sizes)
+    runs = np.add.reduceat((codes & 0x1F) << (_BITS * place), first)
+    runs -= np.where(codes[last] & _SIGN, np.int64(1) << (_BITS * sizes), 0)
+    # From the fourth on, a count is stored as the difference from the one two before it.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0 or runs.sum() != rle.height * rle.width:
+        raise ValueError(f"counts do not sum to {rle.height}x{rle.width} pixels: {_excerpt(rle.counts)}")
+    return runs
+
+
+def _excerpt(counts: str, length: int = 32) -> str:
+    return repr(counts if len(counts) <= length else counts[:length] + "...")
+
+
+def _from_runs(starts: IntArray, ends: IntArray, height: int, width: int) -> Rle:
+    """The RLE of the pixels in [start, end) of each pair, in column-major order, apart from each other."""
+    runs = np.empty(2 * starts.size + 1, np.int64)
+    runs[0::2] = np.append(starts, height * width) - np.append(0, ends)
+    runs[1::2] = ends - starts
+    counts = runs if runs[-1] or runs.size == 1 else runs[:-1]
+    encoded = coco.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return Rle(height, width, encoded["counts"].decode("ascii"))
