@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from partstream_core.rle import Rle, area, decode, encode, encode_crop, encode_label_map, run_lengths
 from pycocotools import mask as coco
+
+from partstream_core.rle import Rle, area, decode, encode, encode_crop, encode_label_map, run_lengths
 
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 12))
 masks = sizes.flatmap(lambda size: hnp.arrays(np.bool_, size))
@@ -17,7 +18,8 @@ label_maps = sizes.flatmap(lambda size: hnp.arrays(np.int16, size, elements=st.i
 def oracle(mask_HW: NDArray[np.bool_]) -> Rle:
     """What pycocotools makes of the mask."""
     encoded = coco.encode(np.asfortranarray(mask_HW, dtype=np.uint8))
-    return Rle(*mask_HW.shape, encoded["counts"].decode())
+    height, width = mask_HW.shape
+    return Rle(height, width, encoded["counts"].decode())
 
 
 @given(masks)
@@ -37,7 +39,8 @@ def test_decoding_agrees_with_pycocotools(mask: NDArray[np.bool_]) -> None:
 @given(label_maps)
 def test_a_label_map_gives_the_masks_of_its_labels(label_map: NDArray[np.int16]) -> None:
     found = encode_label_map(label_map, range(-1, 5))
-    assert found == {label: oracle(label_map == label) for label in range(-1, 5) if (label_map == label).any()}
+    there = [label for label in range(-1, 5) if (label_map == label).any()]
+    assert found == {label: oracle(label_map == label) for label in there}
 
 
 @given(masks, st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
@@ -64,7 +67,9 @@ def test_a_crop_outside_the_frame_is_refused(top: int, left: int) -> None:
         encode_crop(np.ones((2, 2), bool), top=top, left=left, height=10, width=10)
 
 
-@pytest.mark.parametrize("counts", ["", "\x00", "é", "345o", "zzzz", "P" * 10, "34", "3456", "T4", "ooooooooooO"])
+@pytest.mark.parametrize(
+    "counts", ["", "\x00", "é", "345o", "zzzz", "PPPPPPPPPP", "34", "3456", "T4", "ooooooooO"]
+)
 def test_damaged_counts_are_refused(counts: str) -> None:
     with pytest.raises(ValueError, match="counts"):
         decode(Rle(3, 4, counts))
