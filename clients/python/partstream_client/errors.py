@@ -1,0 +1,110 @@
+"""What can go wrong between a client and a server.
+
+ClientError
+├── ConnectionFailedError     nobody answered in time, or the answer broke off
+│   └── UnreachableError      nothing listens there
+├── SourceError               the media to send could not be fetched
+├── AnswerError               the answer is not what the service documents
+└── ProblemError              the server said what is wrong, with a stable `code`
+    ├── RejectedError         this request will not work as it is (4xx)
+    ├── UnavailableError      the server has no room now; a later try may work (503)
+    └── ServerFailedError     the server's own fault (5xx)
+"""
+
+import json
+from collections.abc import Mapping
+
+UNKNOWN_CODE = "unknown"
+
+
+class ClientError(Exception):
+    """A request did not bring what was asked for."""
+
+
+class ConnectionFailedError(ClientError):
+    """Nobody answered in time, or the connection broke."""
+
+
+class UnreachableError(ConnectionFailedError):
+    """Nothing listens at the server's address."""
+
+
+class SourceError(ClientError):
+    """The media to send could not be fetched."""
+
+
+class AnswerError(ClientError):
+    """The answer is not what the service documents."""
+
+
+class ProblemError(ClientError):
+    """The server's problem document (RFC 9457).
+
+    Args:
+        code: Stable machine code, such as ``not_a_video``; ``unknown`` where the answer had none.
+        status: HTTP status.
+        title: What is wrong, in general.
+        detail: What is wrong this time; may be empty.
+    """
+
+    def __init__(self, code: str, status: int, title: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail or title} (status {status})")
+        self.code = code
+        self.status = status
+        self.title = title
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["ProblemError"], tuple[str, int, str, str]]:
+        """Keep every argument when the error travels between processes."""
+        return type(self), (self.code, self.status, self.title, self.detail)
+
+
+class RejectedError(ProblemError):
+    """This request will not work as it is."""
+
+
+class UnavailableError(ProblemError):
+    """The server has no room now; a later try may work."""
+
+    retry_after_s: float = 0.0
+    """Seconds that the server asks to wait; 0 where it does not say."""
+
+
+class ServerFailedError(ProblemError):
+    """The server could not do what it should have done."""
+
+
+def problem_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> ProblemError:
+    """The error that an answer stands for, also where its body is no problem document."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    problem = problem_from_json(value, status=status)
+    wait = headers.get("Retry-After", "")
+    if isinstance(problem, UnavailableError) and wait.isdecimal():
+        problem.retry_after_s = float(wait)
+    return problem
+
+
+def problem_from_json(value: object, *, status: int) -> ProblemError:
+    """The error of a problem document; fields that are missing or of the wrong type get plain words.
+
+    Args:
+        value: The document as JSON gave it.
+        status: HTTP status where the document names none.
+    """
+    document = value if isinstance(value, dict) else {}
+    stated = document.get("status")
+    if isinstance(stated, int) and not isinstance(stated, bool):
+        status = stated
+    code, title, detail = (
+        text if isinstance(text := document.get(name), str) else "" for name in ("code", "title", "detail")
+    )
+    return _class_of(status)(code or UNKNOWN_CODE, status, title or "the server refused", detail)
+
+
+def _class_of(status: int) -> type[ProblemError]:
+    if status == 503:
+        return UnavailableError
+    return ServerFailedError if status >= 500 else RejectedError
