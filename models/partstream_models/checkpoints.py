@@ -1,0 +1,51 @@
+"""Checkpoints as safetensors: names and tensors, nothing that runs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, notes: Mapping[str, object] | None = None) -> None:
+    """Write tensors and notes (as JSON in the header); the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, draft, metadata={"notes": json.dumps(dict(notes or {}))})
+    draft.replace(path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Tensors and notes of a checkpoint.
+
+    Raises:
+        ValueError: The file is missing or is not a safetensors file.
+    """
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a checkpoint: {error}") from error
+    return tensors, notes
+
+
+def load_network(network: nn.Module, path: Path) -> None:
+    """Put a checkpoint's tensors into a network.
+
+    Raises:
+        ValueError: Names or shapes differ; the message lists some of them.
+    """
+    tensors, _ = load_tensors(path)
+    own = network.state_dict()
+    wrong = sorted(set(own) ^ set(tensors))
+    wrong += sorted(name for name in set(own) & set(tensors) if own[name].shape != tensors[name].shape)
+    if wrong:
+        raise ValueError(f"{path} does not fit {type(network).__name__}: {len(wrong)} differ, such as {wrong[:3]}")
+    network.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in tensors.items()})

@@ -1,0 +1,178 @@
+"""Batches of scenes with detection targets, made beside the training process.
+
+Shape suffixes: B batch, H height, W width, N people of one image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from partstream_core.inner_center import inner_center
+from partstream_core.labels import NUM_PARTS, PARTS, VOID
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
+
+RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")
+MIN_PIXELS = 30
+"""People with fewer visible pixels are void: too small to demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The people of one image: what a detector is to find."""
+
+    boxes_N4: Tensor
+    centers_N2: Tensor
+    """Sampling centers, x and y."""
+    identities_N: Tensor
+    rows_N: Tensor
+    """Value of each person in the instance map."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images with their targets."""
+
+    images_BHWC: Tensor
+    """uint8, RGB."""
+    parts_BHW: Tensor
+    """uint8; 255 void."""
+    instances_BHW: Tensor
+    """uint8; 0 nobody, 255 void."""
+    people: tuple[People, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchConfig:
+    """How batches are drawn."""
+
+    batch_size: int = 16
+    sizes: tuple[tuple[int, int], ...] = ((256, 256), (384, 256), (224, 384))
+    """Heights and widths to choose from, multiples of 32; one a batch."""
+    compose: ComposeConfig = ComposeConfig()
+    box_centers: bool = False
+    """Sample around box centers (FCOS) instead of inner centers (HVISNet)."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ValueError(f"batch_size must be even, got {self.batch_size}: scenes come in pairs")
+        for height, width in self.sizes:
+            if height % 32 or width % 32:
+                raise ValueError(f"sizes must be multiples of 32, got {height}x{width}")
+
+
+class Batches(IterableDataset[Batch]):
+    """An endless stream of batches; the n-th batch depends on seed and n alone."""
+
+    def __init__(
+        self,
+        cache: PhotoCache,
+        config: BatchConfig,
+        *,
+        seed: int,
+        first: int = 0,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        super().__init__()
+        self._cache, self._config, self._seed, self._first, self._weights = cache, config, seed, first, weights
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(0)
+        worker = get_worker_info()
+        number = self._first + (worker.id if worker else 0)
+        while True:
+            yield self.draw(number)
+            number += worker.num_workers if worker else 1
+
+    def draw(self, number: int) -> Batch:
+        """The batch of that number."""
+        config = self._config
+        rng = np.random.default_rng((self._seed, number))
+        height, width = config.sizes[int(rng.integers(len(config.sizes)))]
+        scenes: list[Scene] = []
+        while len(scenes) < config.batch_size:
+            scenes.extend(
+                draw_pair(
+                    self._cache, rng, height=height, width=width, config=config.compose, weights=self._weights
+                )
+            )
+        found = [people_of(scene, box_centers=config.box_centers) for scene in scenes]
+        return Batch(
+            torch.from_numpy(np.stack([scene.image_HWC for scene in scenes])),
+            torch.from_numpy(np.stack([scene.parts_HW for scene in scenes])),
+            torch.from_numpy(np.stack([instances for _, instances in found])),
+            tuple(people for people, _ in found),
+        )
+
+
+def people_of(scene: Scene, *, box_centers: bool = False) -> tuple[People, npt.NDArray[np.uint8]]:
+    """The people worth finding in a scene, and its instance map with the rest void."""
+    instances = scene.instances_HW.copy()
+    boxes, centers, identities, kept = [], [], [], []
+    for row, identity in enumerate(scene.identities_N, start=1):
+        mask = instances == row
+        if np.count_nonzero(mask) < MIN_PIXELS:
+            instances[mask] = VOID
+            continue
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+        if box_centers:
+            center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        else:
+            place = inner_center(mask)
+            assert place is not None
+            center = (place[1] + 0.5, place[0] + 0.5)
+        boxes.append(box)
+        centers.append(center)
+        identities.append(int(identity))
+        kept.append(row)
+    people = People(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(centers, dtype=torch.float32).reshape(-1, 2),
+        torch.tensor(identities, dtype=torch.int64),
+        torch.tensor(kept, dtype=torch.int64),
+    )
+    return people, instances
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """What training needs to know of a cache as a whole."""
+
+    photo_weights: npt.NDArray[np.float64]
+    """Chance of each photo; photos with rare parts come up more often."""
+    class_weights: npt.NDArray[np.float32]
+    """Loss weight of each part, higher for rare ones."""
+
+
+def cache_statistics(cache: PhotoCache, cache_dir: Path) -> CacheStatistics:
+    """Weights of photos and classes, from pixel counts that are kept beside the cache."""
+    path = cache_dir / "counts.npy"
+    counts = np.load(path) if path.is_file() else np.zeros((0, NUM_PARTS))
+    if len(counts) != len(cache):
+        rows = [np.bincount(cache[number].parts_HW.ravel(), minlength=256) for number in range(len(cache))]
+        counts = np.stack(rows)[:, :NUM_PARTS]
+        np.save(path, counts)
+    rare = counts[:, [PARTS.index(name) for name in RARE_PARTS]] > 60
+    photo_weights = 1.0 + np.minimum(rare.sum(axis=1), 2)
+    share = counts.sum(axis=0) / counts.sum()
+    class_weights = np.clip(np.sqrt(np.median(share) / np.maximum(share, 1e-9)), 0.4, 3.0)
+    return CacheStatistics(photo_weights / photo_weights.sum(), class_weights.astype(np.float32))
+
+
+def loader(batches: Batches, *, num_workers: int) -> DataLoader[Batch]:
+    """Batches drawn ahead in processes of their own."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=num_workers,
+        prefetch_factor=3 if num_workers else None,
+        persistent_workers=num_workers > 0,
+    )

@@ -1,0 +1,145 @@
+"""The CCP photos with their part maps, shrunk once and kept in memory-mapped files.
+
+Training reads a photo hundreds of times; shrinking and label mapping happen once. Validation photos are never read
+unless asked for.
+
+Shape suffixes: H height, W width.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
+
+UInt8Array = npt.NDArray[np.uint8]
+HintSource = Callable[[str, UInt8Array], UInt8Array]
+"""Hints of a photo, given its id and RGB pixels."""
+
+HEIGHT = 576
+"""Height of every cached photo in pixels; the width follows the photo."""
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One photo with its part map."""
+
+    photo_id: str
+    image_HWC: UInt8Array
+    """RGB."""
+    parts_HW: UInt8Array
+    """Parts 0..19, 255 void."""
+    backdrop_HWC: UInt8Array
+    """The photo with its people painted over, RGB; coarse where they stood."""
+
+
+def training_ids(data_dir: Path) -> list[str]:
+    """Ids of the photos that training may see: all but `val.txt`."""
+    held_out = set(validation_ids(data_dir))
+    names = sorted(path.stem for path in (data_dir / "photos").glob("*.jpg"))
+    if not names:
+        raise ValueError(f"no photos in {data_dir / 'photos'}")
+    return [name for name in names if name not in held_out]
+
+
+class PhotoCache:
+    """Photos by number, from files made at first use.
+
+    Args:
+        data_dir: The CCP folder (`photos/`, `labels/`, `val.txt`, `label_list.txt`).
+        cache_dir: Where the shrunk copies go; made if missing.
+        photo_ids: Which photos, in order.
+        make_hints: Makes body hints of a photo; called only while the cache is built.
+
+    Raises:
+        ValueError: The folder is not CCP's, or no photo in it can be read.
+    """
+
+    def __init__(self, data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: HintSource) -> None:
+        index_path = cache_dir / "index.json"
+        if not _is_current(index_path, photo_ids):
+            _build(data_dir, cache_dir, photo_ids, make_hints)
+        index = json.loads(index_path.read_text())
+        self._rows = index["photos"]
+        self.num_skipped: int = index["num_skipped"]
+        self._bytes = np.memmap(cache_dir / "photos.bin", dtype=np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> Photo:
+        row = self._rows[number]
+        height, width, start = row["height"], row["width"], row["start"]
+        size = height * width
+        image = self._bytes[start : start + 3 * size].reshape(height, width, 3)
+        parts = self._bytes[start + 3 * size : start + 4 * size].reshape(height, width)
+        backdrop = self._bytes[start + 4 * size : start + 7 * size].reshape(height, width, 3)
+        return Photo(row["id"], image, parts, backdrop)
+
+
+def _is_current(index_path: Path, photo_ids: list[str]) -> bool:
+    if not index_path.is_file():
+        return False
+    index = json.loads(index_path.read_text())
+    return bool(index.get("format") == _FORMAT and index.get("asked") == photo_ids)
+
+
+def _build(data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: HintSource) -> None:
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    rows, start = [], 0
+    with (cache_dir / "photos.bin").open("wb") as file:
+        for photo in tqdm(_read_all(data_dir, photo_ids, make_hints), total=len(photo_ids), desc="photo cache"):
+            height, width = photo.parts_HW.shape
+            for array in (photo.image_HWC, photo.parts_HW, photo.backdrop_HWC):
+                file.write(np.ascontiguousarray(array).tobytes())
+            rows.append({"id": photo.photo_id, "height": height, "width": width, "start": start})
+            start += 7 * height * width
+    if not rows:
+        raise ValueError(f"none of the {len(photo_ids)} photos in {data_dir} can be read")
+    index = {"format": _FORMAT, "asked": photo_ids, "photos": rows, "num_skipped": len(photo_ids) - len(rows)}
+    (cache_dir / "index.json").write_text(json.dumps(index))
+
+
+def _read_all(data_dir: Path, photo_ids: list[str], make_hints: HintSource) -> Iterator[Photo]:
+    names = read_class_names(data_dir)
+    for photo_id in photo_ids:
+        path = data_dir / "photos" / f"{photo_id}.jpg"
+        image = cv2.imread(str(path))
+        try:
+            labels = read_label_map(data_dir / "labels" / f"{photo_id}.png")
+        except ValueError as error:
+            tqdm.write(f"skipped: {error}")
+            continue
+        if image is None or image.shape[:2] != labels.shape:
+            tqdm.write(f"skipped: {path} is damaged or not of its label map's size")
+            continue
+        rgb = np.ascontiguousarray(image[:, :, ::-1])
+        yield _shrink(photo_id, rgb, part_map(labels, make_hints(photo_id, rgb), names))
+
+
+def _shrink(photo_id: str, image_HWC: UInt8Array, parts_HW: UInt8Array) -> Photo:
+    width = round(image_HWC.shape[1] * HEIGHT / image_HWC.shape[0])
+    image = cv2.resize(image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+    parts = cv2.resize(parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST)
+    return Photo(photo_id, image.astype(np.uint8), parts.astype(np.uint8), _backdrop(image.astype(np.uint8), parts))
+
+
+def _backdrop(image_HWC: UInt8Array, parts_HW: npt.NDArray[np.integer]) -> UInt8Array:
+    height, width = parts_HW.shape
+    people = cv2.dilate((parts_HW > 0).astype(np.uint8), np.ones((15, 15), np.uint8))
+    small = (width // 4, height // 4)
+    mask = (cv2.resize(people, small, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    filled = cv2.inpaint(cv2.resize(image_HWC, small, interpolation=cv2.INTER_AREA), mask, 5, cv2.INPAINT_TELEA)
+    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 3)[..., None]
+    blended: UInt8Array = (image_HWC * (1 - soft) + filled * soft).astype(np.uint8)
+    return np.where(people[..., None] > 0, filled, blended).astype(np.uint8)
+
+

@@ -1,0 +1,243 @@
+"""The live network: people, parts, masks and identities from one light stride-8 feature map.
+
+A MobileNetV2 trunk and a light top-down neck make the feature map F (stride 8, 96 channels), which is all that a
+temporal path has to propagate. From F and a fresh stride-4 stem of the current image (edges stay sharp where F is
+propagated) the heads read detections (FCOS with inner-center sampling), CondInst masks, identity embeddings and
+the parsing map.
+
+Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations, K detections, P parts.
+
+Source: our small variant of HVISNet (one stage, identity branch, sampling) and ATEN (a parsing head on the feature
+that is propagated).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partstream_core.labels import NUM_PARTS
+from partstream_models.networks.aspp import ASPP
+from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
+from partstream_models.networks.fcos import LEVELS, all_locations, decode_boxes
+from partstream_models.networks.layers import ConvNormAct, SeparableConv, SharedSeparableConv
+from partstream_models.networks.mobilenet_v2 import TAP_CHANNELS, MobileNetV2
+
+FEATURE_CHANNELS = 96
+FEATURE_STRIDE = 8
+EMBEDDING_CHANNELS = 64
+STEM_CHANNELS = 32
+
+
+class DenseOutputs(NamedTuple):
+    """What the heads say at every location and pixel, before any selection."""
+
+    person_logits: Tensor
+    """[B, L]."""
+    distances: Tensor
+    """To the box sides, network pixels, [B, L, 4]."""
+    centerness_logits: Tensor
+    """[B, L]."""
+    mask_parameters: Tensor
+    """[B, L, 169]."""
+    embeddings: Tensor
+    """Not normalised, [B, L, 64]."""
+    mask_features: Tensor
+    """[B, 8, H/8, W/8]."""
+    part_logits: Tensor
+    """[B, P, H/4, W/4]."""
+
+
+class Backbone(nn.Module):
+    """Trunk and neck: an image to the feature map F."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = FEATURE_CHANNELS
+        self.trunk = MobileNetV2()
+        self.context = ASPP(TAP_CHANNELS.stride32, channels, rates=(2, 4), separable=True)
+        self.lateral16 = ConvNormAct(TAP_CHANNELS.stride16, channels, activation=False)
+        self.lateral8 = ConvNormAct(TAP_CHANNELS.stride8, channels, activation=False)
+        self.refine16 = SeparableConv(channels, channels, kernel_size=5)
+        self.refine8 = SeparableConv(channels, channels, kernel_size=5)
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        """F, [B, 96, H/8, W/8], of an RGB image in [-1, 1]."""
+        taps = self.trunk(image_BCHW)
+        x = self.context(taps.stride32)
+        x = self.refine16(_double(x) + self.lateral16(taps.stride16))
+        feature: Tensor = self.refine8(_double(x) + self.lateral8(taps.stride8))
+        return feature
+
+
+class DetectionHead(nn.Module):
+    """Scores, boxes, mask parameters and embeddings at three levels made from F."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels, num_levels = FEATURE_CHANNELS, len(LEVELS)
+        self.down = nn.ModuleList(
+            SeparableConv(channels, channels, kernel_size=5, stride=2) for _ in range(num_levels - 1)
+        )
+        self.score_tower = _tower(channels, num_levels)
+        self.box_tower = _tower(channels, num_levels)
+        self.identity_tower = _tower(channels, num_levels)
+        self.person = nn.Conv2d(channels, 1, 1)
+        self.distances = nn.Conv2d(channels, 4, 1)
+        self.centerness = nn.Conv2d(channels, 1, 1)
+        self.mask_parameters = nn.Conv2d(channels, NUM_MASK_PARAMETERS, 1)
+        self.embedding = nn.Conv2d(channels, EMBEDDING_CHANNELS, 1)
+        self.level_scale = nn.Parameter(torch.zeros(num_levels))
+        nn.init.constant_(_bias(self.person), -4.6)  # focal loss: start at one per cent
+        nn.init.constant_(_bias(self.distances), 1.0)
+        nn.init.normal_(self.mask_parameters.weight, std=0.01)
+
+    def forward(self, feature_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Person logits, distances, centerness logits, mask parameters and embeddings, each [B, L, ...]."""
+        rows: list[tuple[Tensor, ...]] = []
+        x = feature_BCHW
+        for number, level in enumerate(LEVELS):
+            if number:
+                x = self.down[number - 1](x)
+            score, box, identity = x, x, x
+            for layer in self.score_tower:
+                score = layer(score, number)
+            for layer in self.box_tower:
+                box = layer(box, number)
+            for layer in self.identity_tower:
+                identity = layer(identity, number)
+            raw = self.distances(box) + self.level_scale[number]
+            distances = raw.clamp(max=5.0).exp() * level.stride
+            outputs = (
+                self.person(score),
+                distances,
+                self.centerness(box),
+                self.mask_parameters(box),
+                self.embedding(identity),
+            )
+            rows.append(tuple(output.flatten(2).transpose(1, 2) for output in outputs))
+        person, distances, center, parameters, embeddings = (
+            torch.cat(column, dim=1) for column in zip(*rows, strict=True)
+        )
+        return person[..., 0], distances, center[..., 0], parameters, embeddings
+
+
+class ParsingHead(nn.Module):
+    """Part logits at stride 4 from F and a fresh stem of the current image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = FEATURE_CHANNELS
+        self.stem = nn.Sequential(
+            ConvNormAct(3, 16, kernel_size=3, stride=2),
+            SeparableConv(16, STEM_CHANNELS, stride=2),
+            SeparableConv(STEM_CHANNELS, STEM_CHANNELS),
+        )
+        self.context = nn.Sequential(
+            SeparableConv(channels, channels, kernel_size=5),
+            SeparableConv(channels, channels, kernel_size=5, dilation=2),
+            SeparableConv(channels, channels, kernel_size=5),
+        )
+        self.fuse = nn.Sequential(
+            SeparableConv(channels + STEM_CHANNELS, 96, kernel_size=5), SeparableConv(96, 96, kernel_size=5)
+        )
+        self.classify = nn.Conv2d(96, NUM_PARTS, 1)
+
+    def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
+        """Part logits, [B, P, H/4, W/4]."""
+        x = torch.cat([_double(self.context(feature_BCHW)), self.stem(image_BCHW)], dim=1)
+        logits: Tensor = self.classify(self.fuse(x))
+        return logits
+
+
+class Heads(nn.Module):
+    """Everything that is read from F and the current image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = FEATURE_CHANNELS
+        self.detection = DetectionHead()
+        self.parsing = ParsingHead()
+        self.masks = nn.Sequential(
+            SeparableConv(channels, channels, kernel_size=5),
+            SeparableConv(channels, channels, kernel_size=5),
+            nn.Conv2d(channels, MASK_CHANNELS, 1),
+        )
+
+    def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> DenseOutputs:
+        """Dense outputs of F and the image it belongs to."""
+        return DenseOutputs(
+            *self.detection(feature_BCHW), self.masks(feature_BCHW), self.parsing(feature_BCHW, image_BCHW)
+        )
+
+
+class LiveNetwork(nn.Module):
+    """Backbone and heads together, as they are trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.heads = Heads()
+
+    def forward(self, image_BCHW: Tensor) -> DenseOutputs:
+        """Dense outputs of RGB images in [-1, 1], height and width multiples of 32."""
+        outputs: DenseOutputs = self.heads(self.backbone(image_BCHW), image_BCHW)
+        return outputs
+
+
+class SelectedOutputs(NamedTuple):
+    """The best K detections of each image, and its maps: what leaves the `heads` graph of a bundle."""
+
+    boxes: Tensor
+    scores: Tensor
+    locations: Tensor
+    mask_parameters: Tensor
+    embeddings: Tensor
+    mask_features: Tensor
+    part_probabilities: Tensor
+
+
+def select(dense: DenseOutputs, image_BCHW: Tensor, *, top_k: int) -> SelectedOutputs:
+    """The K best-scored locations, best first; fewer locations than K are padded with score 0."""
+    height, width = image_BCHW.shape[-2:]
+    locations_L3, _ = all_locations(height, width, device=image_BCHW.device)
+    scores_BL = (dense.person_logits.sigmoid() * dense.centerness_logits.sigmoid()).sqrt()
+    boxes_BL4 = decode_boxes(locations_L3, dense.distances)
+    rows = torch.cat(
+        [
+            boxes_BL4,
+            scores_BL[..., None],
+            locations_L3.expand(len(scores_BL), -1, -1),
+            dense.mask_parameters,
+            F.normalize(dense.embeddings, dim=-1),
+        ],
+        dim=-1,
+    )
+    rows, scores_BL = F.pad(rows, (0, 0, 0, top_k)), F.pad(scores_BL, (0, top_k))
+    _, best_BK = scores_BL.topk(top_k, dim=1)
+    chosen = rows.gather(1, best_BK[..., None].expand(-1, -1, rows.shape[-1]))
+    boxes, scores, locations, parameters, embeddings = chosen.split(
+        [4, 1, 3, NUM_MASK_PARAMETERS, EMBEDDING_CHANNELS], dim=-1
+    )
+    probabilities = dense.part_logits.softmax(dim=1)
+    locations = locations.clamp(min=1e-3)  # padding rows must not divide by a range of zero
+    return SelectedOutputs(
+        boxes, scores[..., 0], locations, parameters, embeddings, dense.mask_features, probabilities
+    )
+
+
+def _double(x_BCHW: Tensor) -> Tensor:
+    return F.interpolate(x_BCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _tower(channels: int, num_levels: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        SharedSeparableConv(channels, num_levels=num_levels, kernel_size=5 if index == 0 else 3)
+        for index in range(2)
+    )
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias

@@ -1,0 +1,206 @@
+"""The training loop: draw, forward, backward, average, save."""
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from partstream_models.checkpoints import load_network, load_tensors, save_tensors
+from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.networks.live import LiveNetwork
+from partstream_models.training.losses import LiveLoss
+from partstream_models.training.recipes import Recipe
+
+SAVE_EVERY = 200
+LOG_EVERY = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """Where and how long a recipe runs."""
+
+    output_dir: Path
+    minutes: float | None = None
+    """Ends the run early; the learning rate falls as if this were the whole of it."""
+    start_from: Path | None = None
+    """A shipped checkpoint (`--from`): weights only."""
+    pretrained: Path | None = None
+    num_threads: int = 2
+    num_workers: int = 1
+    device: str = "cpu"
+
+
+def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions) -> Path:
+    """Run a recipe, or go on where its output folder stands; return the averaged weights' path."""
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(options.num_threads)
+    run = _Run(recipe, cache, statistics, options)
+    run.resume()
+    run.loop()
+    return run.save()
+
+
+class _Run:
+    """One training run's state."""
+
+    def __init__(
+        self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions
+    ) -> None:
+        self.recipe, self.options, self.cache, self.statistics = recipe, options, cache, statistics
+        self.network = LiveNetwork()
+        if options.start_from is not None:
+            load_network(self.network, options.start_from)
+        elif options.pretrained is not None:
+            self.network.backbone.trunk.load_pretrained(options.pretrained)
+        self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval()
+        self.loss = LiveLoss(
+            config=recipe.loss,
+            num_identities=len(cache),
+            class_weights=torch.from_numpy(statistics.class_weights),
+        ).to(options.device)
+        self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)
+        self.step = 0
+        self.skipped = 0
+        self.seconds = 0.0
+
+    def _groups(self) -> list[dict[str, object]]:
+        trunk = list(self.network.backbone.trunk.parameters())
+        known = {id(parameter) for parameter in trunk}
+        rest = [p for p in self.network.parameters() if id(p) not in known] + list(self.loss.parameters())
+        rate = self.recipe.learning_rate
+        return [
+            {"params": trunk, "lr": rate * self.recipe.trunk_factor, "peak": rate * self.recipe.trunk_factor},
+            {"params": rest, "lr": rate, "peak": rate},
+        ]
+
+    def progress(self) -> float:
+        """How much of the run is over, 0..1."""
+        done = self.step / self.recipe.num_steps
+        if self.options.minutes is not None:
+            done = max(done, self.seconds / 60 / self.options.minutes)
+        return min(done, 1.0)
+
+    def loop(self) -> None:
+        """Train until the steps or the minutes are over."""
+        batches = Batches(
+            self.cache,
+            self.recipe.batches,
+            seed=self.recipe.seed,
+            first=self.step,
+            weights=self.statistics.photo_weights,
+        )
+        stream: Iterator[Batch] = iter(loader(batches, num_workers=self.options.num_workers))
+        bar = tqdm(total=self.recipe.num_steps, initial=self.step, desc=self.recipe.name, mininterval=5)
+        while self.progress() < 1.0:
+            start = time.monotonic()
+            batch = next(stream)
+            terms = self.train_step(batch)
+            self.seconds += time.monotonic() - start
+            self.step += 1
+            bar.update()
+            if self.step % LOG_EVERY == 0:
+                self.log(terms)
+                bar.set_postfix({name: f"{value:.2f}" for name, value in terms.items()})
+            if self.step % SAVE_EVERY == 0:
+                self.save()
+        bar.close()
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One update; a batch whose loss is not finite is skipped and counted."""
+        rate = _schedule(self.step, self.progress(), self.recipe.warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * rate
+        self.network.train()
+        images = batch.images_BHWC.to(self.options.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.options.device, torch.bfloat16):
+            outputs = self.network(images)
+        terms: dict[str, Tensor] = self.loss(outputs, batch)
+        total = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(total):
+            self.skipped += 1
+            return {name: float(value) for name, value in terms.items()}
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        self.optimiser.step()
+        self._average()
+        return {"total": float(total.detach())} | {name: float(value.detach()) for name, value in terms.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        for own, new in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if own.dtype.is_floating_point:
+                own.lerp_(new.to(own.dtype), 1 - decay)
+            else:
+                own.copy_(new)
+
+    def log(self, terms: dict[str, float]) -> None:
+        """Append a row to log.csv."""
+        path = self.options.output_dir / "log.csv"
+        row = {"step": self.step, "seconds": round(self.seconds, 1), "skipped": self.skipped}
+        names = ["total", "score", "parts", "parts_dice", "box", "center", "mask", "identity", "triplet"]
+        values = {name: round(terms.get(name, math.nan), 5) for name in names}
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=[*row, *names])
+            if fresh:
+                writer.writeheader()
+            writer.writerow({**row, **values})
+
+    def save(self) -> Path:
+        """Write the averaged weights and all that a later run needs to go on."""
+        folder = self.options.output_dir
+        notes = {"recipe": self.recipe.name, "step": self.step, "seconds": round(self.seconds, 1)}
+        weights = folder / "average.safetensors"
+        save_tensors(weights, self.average.state_dict(), notes=notes)
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
+        for number, row in self.optimiser.state_dict()["state"].items():
+            state |= {f"optimiser.{number}.{name}": tensor for name, tensor in row.items()}
+        save_tensors(folder / "state.safetensors", state, notes=notes | {"skipped": self.skipped})
+        return weights
+
+    def resume(self) -> None:
+        """Go on from the output folder's last state, if there is one."""
+        self.options.output_dir.mkdir(parents=True, exist_ok=True)
+        path = self.options.output_dir / "state.safetensors"
+        if not path.is_file():
+            return
+        tensors, notes = load_tensors(path)
+        if notes.get("recipe") != self.recipe.name:
+            raise ValueError(f"{path} belongs to recipe {notes.get('recipe')!r}, not {self.recipe.name!r}")
+        self.network.load_state_dict(_under(tensors, "network."))
+        self.loss.load_state_dict(_under(tensors, "loss."))
+        load_network(self.average, self.options.output_dir / "average.safetensors")
+        own = self.optimiser.state_dict()
+        rows: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under(tensors, "optimiser.").items():
+            number, key = name.split(".", 1)
+            rows.setdefault(int(number), {})[key] = tensor
+        self.optimiser.load_state_dict({"state": rows, "param_groups": own["param_groups"]})
+        self.step = int(str(notes["step"]))
+        self.seconds = float(str(notes["seconds"]))
+        self.skipped = int(str(notes["skipped"]))
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _schedule(step: int, progress: float, warmup_steps: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then half a cosine down to 2 %."""
+    warm = min((step + 1) / max(warmup_steps, 1), 1.0)
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -1,0 +1,212 @@
+"""Losses of the live network.
+
+Shape suffixes: B batch, L locations, R rows (positive locations), P parts, H and W at the map's stride.
+
+Source: FCOS (focal, GIoU weighted by centerness, centerness BCE), CondInst (dice on masks), HVISNet eqs. 1-3
+(triplet and classification on embeddings); parsing is cross-entropy with the hardest pixels, and dice.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from partstream_core.labels import NUM_PARTS, VOID
+from partstream_models.data.batches import Batch
+from partstream_models.networks.condinst import mask_logits
+from partstream_models.networks.fcos import SamplingConfig, Targets, all_locations, assign, decode_boxes
+from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_STRIDE, DenseOutputs
+
+MAX_MASK_ROWS = 80
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """Weights of the terms."""
+
+    sampling: SamplingConfig = SamplingConfig()
+    box: float = 1.0
+    mask: float = 2.0
+    parts: float = 2.0
+    parts_dice: float = 1.0
+    identity: float = 0.15
+    triplet: float = 0.3
+    triplet_margin: float = 0.3
+    hard_share: float = 0.3
+    """Share of the pixels, hardest first, that the parsing loss looks at (OHEM)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Positives:
+    """The positive locations of a batch, flattened."""
+
+    image_R: Tensor
+    location_R: Tensor
+    person_R: Tensor
+    distances_R4: Tensor
+    centerness_R: Tensor
+
+
+class LiveLoss(nn.Module):
+    """All terms for a batch; holds the identity classifier, which is not part of the shipped network."""
+
+    def __init__(self, *, config: LossConfig, num_identities: int, class_weights: Tensor) -> None:
+        super().__init__()
+        self._config = config
+        self.identities = nn.Parameter(torch.randn(num_identities, EMBEDDING_CHANNELS) * 0.1)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, outputs: DenseOutputs, batch: Batch) -> dict[str, Tensor]:
+        """Weighted terms by name; their sum is the loss."""
+        config = self._config
+        height, width = batch.instances_BHW.shape[-2:]
+        device = outputs.person_logits.device
+        locations_L3, level_L = all_locations(height, width, device=device)
+        targets = [
+            assign(
+                locations_L3, level_L, people.boxes_N4.to(device), people.centers_N2.to(device),
+                config=config.sampling,
+            )
+            for people in batch.people
+        ]  # fmt: skip
+        positives = _positives(targets)
+        terms = {"score": self._score(outputs, targets, batch, locations_L3)}
+        terms["parts"], terms["parts_dice"] = self._parts(outputs.part_logits, batch.parts_BHW.to(device))
+        if len(positives.image_R):
+            terms["box"], terms["center"] = self._boxes(outputs, positives, locations_L3)
+            terms["mask"] = self._masks(outputs, positives, locations_L3, batch)
+            terms["identity"], terms["triplet"] = self._identities(outputs, positives, batch)
+        return terms
+
+    def _score(
+        self, outputs: DenseOutputs, targets: list[Targets], batch: Batch, locations_L3: Tensor
+    ) -> Tensor:
+        truth_BL = torch.stack([target.person_L >= 0 for target in targets]).float()
+        columns, rows = locations_L3[:, 0].long(), locations_L3[:, 1].long()
+        void_BL = batch.instances_BHW.to(truth_BL.device)[:, rows, columns] == VOID
+        keep_BL = (~void_BL | (truth_BL > 0)).float()
+        focal = focal_loss(outputs.person_logits.float(), truth_BL) * keep_BL
+        return focal.sum() / truth_BL.sum().clamp(min=4)
+
+    def _boxes(
+        self, outputs: DenseOutputs, positives: Positives, locations_L3: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows = (positives.image_R, positives.location_R)
+        predicted = decode_boxes(locations_L3[positives.location_R], outputs.distances[rows].float())
+        truth = decode_boxes(locations_L3[positives.location_R], positives.distances_R4)
+        weight = positives.centerness_R.clamp(min=0.05)
+        box = (giou_loss(predicted, truth) * weight).sum() / weight.sum()
+        center = F.binary_cross_entropy_with_logits(
+            outputs.centerness_logits[rows].float(), positives.centerness_R
+        )
+        return box * self._config.box, center
+
+    def _masks(
+        self, outputs: DenseOutputs, positives: Positives, locations_L3: Tensor, batch: Batch
+    ) -> Tensor:
+        pick = torch.randperm(len(positives.image_R))[:MAX_MASK_ROWS]
+        image, location = positives.image_R[pick], positives.location_R[pick]
+        logits = mask_logits(
+            outputs.mask_features.float(),
+            outputs.mask_parameters[image, location].float(),
+            locations_L3[location],
+            image,
+            stride=FEATURE_STRIDE,
+        )
+        small = batch.instances_BHW.to(logits.device)[:, 2::4, 2::4]
+        values = torch.stack(
+            [
+                batch.people[int(b)].rows_N[int(n)]
+                for b, n in zip(image, positives.person_R[pick], strict=True)
+            ]
+        ).to(logits.device)
+        truth = small[image]
+        keep = (truth != VOID).float()
+        wanted = (truth == values[:, None, None]).float() * keep
+        probability = logits.sigmoid() * keep
+        overlap = (probability * wanted).sum(dim=(1, 2))
+        total = (probability**2).sum(dim=(1, 2)) + (wanted**2).sum(dim=(1, 2))
+        dice = 1 - 2 * overlap / total.clamp(min=1e-3)
+        return dice.mean() * self._config.mask
+
+    def _parts(self, logits_BPHW: Tensor, parts_BHW: Tensor) -> tuple[Tensor, Tensor]:
+        truth = parts_BHW[:, 2::4, 2::4].long()
+        logits = logits_BPHW.float()
+        weights: Tensor = self.get_buffer("class_weights")
+        per_pixel = F.cross_entropy(logits, truth, weight=weights, ignore_index=VOID, reduction="none").flatten()
+        count = max(int(per_pixel.numel() * self._config.hard_share), 1)
+        hard = per_pixel.topk(count).values.mean()
+        keep = (truth != VOID)[:, None]
+        probability = logits.softmax(dim=1) * keep
+        wanted = F.one_hot(truth.clamp(max=NUM_PARTS - 1), NUM_PARTS).permute(0, 3, 1, 2) * keep
+        overlap = (probability * wanted).sum(dim=(0, 2, 3))
+        total = (probability + wanted).sum(dim=(0, 2, 3))
+        present = wanted.sum(dim=(0, 2, 3)) > 0
+        dice = (1 - 2 * overlap / total.clamp(min=1.0))[present].mean()
+        return hard * self._config.parts, dice * self._config.parts_dice
+
+    def _identities(
+        self, outputs: DenseOutputs, positives: Positives, batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        embeddings = F.normalize(outputs.embeddings[positives.image_R, positives.location_R].float(), dim=1)
+        identity_R = torch.stack(
+            [
+                batch.people[int(b)].identities_N[int(n)]
+                for b, n in zip(positives.image_R, positives.person_R, strict=True)
+            ]
+        ).to(embeddings.device)
+        logits = embeddings @ F.normalize(self.identities, dim=1).T * 16.0
+        classify = F.cross_entropy(logits, identity_R)
+        triplet = triplet_loss(embeddings, identity_R, positives.image_R, margin=self._config.triplet_margin)
+        return classify * self._config.identity, triplet * self._config.triplet
+
+
+def _positives(targets: list[Targets]) -> Positives:
+    person_BL = torch.stack([target.person_L for target in targets])
+    image, location = (person_BL >= 0).nonzero(as_tuple=True)
+    return Positives(
+        image,
+        location,
+        person_BL[image, location],
+        torch.stack([target.distances_L4 for target in targets])[image, location],
+        torch.stack([target.centerness_L for target in targets])[image, location],
+    )
+
+
+def focal_loss(logits: Tensor, truth: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss of each element (Lin et al., ICCV 2017, eq. 5)."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    probability = logits.sigmoid()
+    miss = torch.where(truth > 0, 1 - probability, probability)
+    balance = torch.where(truth > 0, alpha, 1 - alpha)
+    return balance * miss**gamma * cross_entropy
+
+
+def giou_loss(boxes_R4: Tensor, truth_R4: Tensor) -> Tensor:
+    """1 - generalised IoU of each pair of boxes (Rezatofighi et al., CVPR 2019)."""
+    low = torch.maximum(boxes_R4[:, :2], truth_R4[:, :2])
+    high = torch.minimum(boxes_R4[:, 2:], truth_R4[:, 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=1)
+    union = _area(boxes_R4) + _area(truth_R4) - overlap
+    outer_low = torch.minimum(boxes_R4[:, :2], truth_R4[:, :2])
+    outer_high = torch.maximum(boxes_R4[:, 2:], truth_R4[:, 2:])
+    outer = (outer_high - outer_low).prod(dim=1).clamp(min=1e-6)
+    return 1 - (overlap / union.clamp(min=1e-6) - (outer - union) / outer)
+
+
+def _area(boxes_R4: Tensor) -> Tensor:
+    return (boxes_R4[:, 2:] - boxes_R4[:, :2]).clamp(min=0).prod(dim=1)
+
+
+def triplet_loss(embeddings_RD: Tensor, identity_R: Tensor, image_R: Tensor, *, margin: float) -> Tensor:
+    """Batch-hard triplet loss on cosine distance (HVISNet eq. 1); positives come from other images."""
+    distance = 1 - embeddings_RD @ embeddings_RD.T
+    same = identity_R[:, None] == identity_R[None]
+    elsewhere = image_R[:, None] != image_R[None]
+    farthest = torch.where(same & elsewhere, distance, -1.0).amax(dim=1)
+    nearest = torch.where(~same, distance, 3.0).amin(dim=1)
+    usable = (farthest >= 0) & (nearest < 3)
+    if not usable.any():
+        return distance.sum() * 0.0
+    return F.relu(farthest - nearest + margin)[usable].mean()
