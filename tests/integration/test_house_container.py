@@ -1,0 +1,128 @@
+"""What can be said of the container without an engine: the Dockerfile, and what compose makes of its file."""
+
+import fnmatch
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from partstream_server.settings import Settings
+
+
+@pytest.fixture
+def dockerfile(repository: Path) -> str:
+    return (repository / "docker" / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+
+
+@pytest.fixture
+def service(repository: Path) -> dict[str, Any]:
+    """The service as compose.yaml has it."""
+    document = yaml.safe_load((repository / "docker" / "compose.yaml").read_text("utf-8"))
+    assert list(document["services"]) == ["partstream"]
+    found: dict[str, Any] = document["services"]["partstream"]
+    return found
+
+
+def last_stage(dockerfile: str) -> str:
+    return re.split(r"^FROM .*$", dockerfile, flags=re.M)[-1]
+
+
+def test_the_linter_finds_nothing_in_the_dockerfile(repository: Path) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run(
+        [hadolint, "docker/Dockerfile"], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_linter_would_find_a_mistake() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run(
+        [hadolint, "-"], input="FROM debian\nRUN cd /tmp\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+
+
+def test_the_image_runs_without_rights_and_says_whether_it_is_ready(dockerfile: str) -> None:
+    stage = last_stage(dockerfile)
+    (user,) = re.findall(r"^USER (\S+)$", stage, re.M)
+    assert int(user.split(":")[0]) > 0
+    assert stage.index("USER ") < stage.index("ENTRYPOINT")
+    assert re.search(r"^HEALTHCHECK .*healthcheck\.py", stage, re.M)
+
+
+def test_everything_the_image_copies_is_sent_to_the_engine_and_nothing_heavy_is(
+    repository: Path, dockerfile: str
+) -> None:
+    lines = (repository / ".dockerignore").read_text("utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    copied = [
+        source
+        for rest in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.M)
+        for source in rest.split()[:-1]
+    ]
+    assert {"models/core", "proto", "server"} <= set(copied)
+    for source in copied:
+        assert (repository / source).exists()
+        assert sent(source, rules), source
+    for name in (".venv/lib", ".venv-serve", ".git/objects", "runs/x", "models/partstream_models", "tests"):
+        assert not sent(name, rules), name
+
+
+def sent(path: str, rules: list[str]) -> bool:
+    """Whether .dockerignore lets a path through: the last rule that fits it or a folder above it decides."""
+    verdict = True
+    parts = path.split("/")
+    above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+    for rule in rules:
+        pattern = rule.removeprefix("!").removeprefix("**/")
+        if any(fnmatch.fnmatchcase(each, pattern) for each in above):
+            verdict = rule.startswith("!")
+    return verdict
+
+
+def test_settings_named_for_the_container_exist(dockerfile: str, service: dict[str, Any]) -> None:
+    named = set(re.findall(r"\bPARTSTREAM_[A-Z_]+", dockerfile)) | set(service["environment"])
+    known = {f"PARTSTREAM_{name.upper()}" for name in Settings.model_fields}
+    assert named <= known
+
+
+def test_the_service_is_published_on_this_machine_alone(service: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_service_writes_nowhere_but_where_uploads_go(service: dict[str, Any], dockerfile: str) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    (uploads,) = service["volumes"]
+    assert f"PARTSTREAM_TEMP_DIR={uploads.split(':')[1]}" in dockerfile
+
+
+def test_requests_in_flight_may_finish_before_the_engine_kills_the_service(service: dict[str, Any]) -> None:
+    grace_s = float(service["stop_grace_period"].removesuffix("s"))
+    default: float = Settings.model_fields["shutdown_timeout_s"].default
+    assert grace_s > default
+
+
+@pytest.mark.skipif(
+    shutil.which("docker") is None
+    or subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0,
+    reason="no Docker client with compose here",
+)
+def test_compose_understands_its_file(repository: Path) -> None:
+    done = subprocess.run(
+        ["docker", "compose", "--file", "docker/compose.yaml", "config", "--format", "json"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (port,) = json.loads(done.stdout)["services"]["partstream"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8000", 8000)
