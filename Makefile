@@ -10,8 +10,8 @@ PYTHON ?= python3
 PORT ?= 8000
 SERVE_VENV ?= .venv-serve
 DEV_VENV ?= .venv
-RECIPE ?= live
-MINUTES ?= 60
+RECIPE ?= live-image
+MINUTES ?= 90
 TORCH_INDEX_URL ?=
 
 export PORT

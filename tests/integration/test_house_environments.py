@@ -144,9 +144,7 @@ def test_the_clients_environment_holds_neither_torch_nor_the_server(repository: 
     venv = tmp_path / "client"
     run(sys.executable, "-m", "venv", venv)
     readme = (repository / "README.md").read_text("utf-8")
-    (line,) = re.findall(
-        r"^(?:.*/)?pip install (.*clients/python.*)$", (repository / "README.md").read_text("utf-8"), re.M
-    )
+    (line,) = re.findall(r"^(?:.*/)?pip install (.*clients/python.*)$", readme, re.M)
     run(venv / "bin" / "pip", "install", "--quiet", *shlex.split(line), cwd=repository)
 
     names = assert_free_of_torch(venv / "bin" / "python", "partstream_client", "partstream_core")

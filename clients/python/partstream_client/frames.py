@@ -206,5 +206,6 @@ def _fill(polygons: Polygons) -> BoolArray:
     mask_HW = np.zeros((height, width), np.bool_)
     for ring in polygons.rings:
         if len(ring) >= 6:
-            mask_HW ^= coco.decode(coco.frPyObjects([list(ring)], height, width)[0]).astype(np.bool_)
+            encoded = coco.frPyObjects([list(ring)], height, width)[0]
+            mask_HW ^= rle.decode(Rle(height, width, encoded["counts"].decode("ascii")))
     return mask_HW

@@ -1,0 +1,60 @@
+"""What the documents say is what is there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from partstream_server.settings import settings_table
+
+LARGEST_PICTURE_BYTES = 100_000
+LARGEST_FILE_BYTES = 20 * 2**20
+DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+
+
+@pytest.fixture(scope="module")
+def committed(repository: Path) -> list[str]:
+    """Paths of all files that git knows."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=repository, capture_output=True, text=True, check=False
+    )
+    if listing.returncode != 0:
+        pytest.skip("no git checkout")
+    return [name for name in listing.stdout.split("\0") if name]
+
+
+def test_the_readme_shows_the_settings_there_are(repository: Path) -> None:
+    assert settings_table() in (repository / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_command_that_is_named_exists(repository: Path, document: str) -> None:
+    text = (repository / document).read_text("utf-8")
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", code))
+    targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text("utf-8"), re.M))
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_local_link_leads_somewhere(repository: Path, document: str) -> None:
+    text = (repository / document).read_text("utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text)
+    assert [link for link in links if not (repository / link.partition("#")[0]).exists()] == []
+
+
+def test_pictures_are_small(repository: Path) -> None:
+    pictures = (repository / "docs").glob("**/*.png")
+    assert [str(path) for path in pictures if path.stat().st_size >= LARGEST_PICTURE_BYTES] == []
+
+
+def test_no_file_is_too_large_for_the_repository(repository: Path, committed: list[str]) -> None:
+    sizes = {name: path.stat().st_size for name in committed if (path := repository / name).is_file()}
+    assert {name: size for name, size in sizes.items() if size >= LARGEST_FILE_BYTES} == {}
+
+
+def test_nobodys_footage_is_committed(committed: list[str]) -> None:
+    media = re.compile(r"\.(mp4|mov|avi|mkv|webm|gif|jpe?g)$", re.IGNORECASE)
+    assert [name for name in committed if media.search(name)] == []
