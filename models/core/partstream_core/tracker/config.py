@@ -1,0 +1,60 @@
+"""The thresholds of the match module."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackerConfig:
+    """When a detection and a track are the same person.
+
+    The defaults of the first two passes are those of the JDE family, which HVISNet's match module belongs to;
+    the paper prints none. The relaxed pass and the rules for lost tracks are ours.
+    """
+
+    new_track_score: float = 0.5
+    """A detection that no track takes begins a track from this score on."""
+    max_lost: float = 30.0
+    """Frames that a track may go unseen before it is forgotten; must exceed the period."""
+
+    appearance_weight: float = 0.98
+    """Share of the appearance distance in the cost of pass 1; the rest is the motion distance."""
+    motion_gate: float = 9.4877
+    """Largest squared Mahalanobis distance between a prediction and a box: chi-square, .95, 4 dof."""
+    gate_relax: float = 3.0
+    """Every so many frames unseen the motion gate widens by its own size again."""
+    match_cost: float = 0.7
+    """Highest cost of a pair in pass 1."""
+    embedding_memory: float = 0.9
+    """Share of a track's embedding that stays when it meets a new one."""
+
+    iou_cost: float = 0.5
+    """Highest 1 - IoU of a pair in pass 2."""
+
+    recent: float = 10.0
+    """Frames unseen after which position says little, and a strict likeness may bring a track back."""
+    refind_distance: float = 0.25
+    """Highest cosine distance at which a track unseen for longer than `recent` is found again anywhere."""
+    buffer: float = 0.3
+    """Pass 3 grows both boxes on each side by this share of their mean side."""
+    buffer_growth: float = 0.05
+    """What each further frame unseen adds to `buffer`."""
+    max_buffer: float = 0.8
+    """Where `buffer` stops growing."""
+    min_buffered_iou: float = 0.1
+    """Least IoU of the grown boxes of a pair in pass 3."""
+    relaxed_cost: float = 0.75
+    """Highest mean of 1 - IoU of the grown boxes and cosine distance in pass 3."""
+
+    duplicate_iou_distance: float = 0.15
+    """A lost track whose 1 - IoU with a seen one is less than this may be a double of it."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value >= 0:
+                raise ValueError(f"{field.name} must not be negative, got {value}")
+        for name in ("new_track_score", "appearance_weight", "embedding_memory"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must be at most 1, got {getattr(self, name)}")
+        if self.gate_relax == 0:
+            raise ValueError("gate_relax must be positive, got 0")
