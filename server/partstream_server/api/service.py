@@ -1,0 +1,90 @@
+"""What all requests of one service share: settings, engine, gate, threads and metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+
+from partstream_core.errors import PartstreamError
+from partstream_server.api.errors import NotReadyError
+from partstream_server.api.gate import Gate
+from partstream_server.api.metrics import Metrics
+from partstream_server.engine.base import Engine
+from partstream_server.settings import Settings
+
+EngineOpener: TypeAlias = Callable[[], Engine]
+_log = logging.getLogger("partstream.api")
+
+
+class Service:
+    """The shared parts; the engine arrives when it has been loaded."""
+
+    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.gate = Gate(max_concurrent=settings.max_concurrent, queue=settings.queue)
+        self.metrics.watch(self.gate)
+        # Each parsing request runs one step at a time; those that wait may be closing files.
+        self.limiter = CapacityLimiter(settings.max_concurrent + settings.queue + 1)
+        self._engine: Engine | None = None
+        self._failure: PartstreamError | None = None
+        if engine is not None:
+            self._use(engine)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine.
+
+        Raises:
+            NotReadyError: It is not loaded, or cannot be.
+        """
+        if self._engine is None:
+            raise NotReadyError(str(self._failure) if self._failure else "the bundle is being loaded")
+        return self._engine
+
+    async def load(self, opener: EngineOpener) -> None:
+        """Open the engine in a thread.
+
+        Raises:
+            PartstreamError: It cannot be opened.
+        """
+        started = time.perf_counter()
+        try:
+            engine = await to_thread.run_sync(opener)
+        except PartstreamError as error:
+            self._failure = error
+            raise
+        self._use(engine)
+        manifest = engine.bundle.manifest
+        _log.info(
+            "ready",
+            extra={
+                "fields": {
+                    "bundle": manifest.name,
+                    "version": manifest.version,
+                    "provider": engine.provider,
+                    "precision": engine.precision,
+                    "seconds": time.perf_counter() - started,
+                }
+            },
+        )
+
+    def _use(self, engine: Engine) -> None:
+        self._engine = engine
+        self.metrics.show_model(engine)
+
+    def close(self) -> None:
+        """Release the engine."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    return cast(Service, request.app.state.service)

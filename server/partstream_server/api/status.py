@@ -1,0 +1,79 @@
+"""Whether the service lives and is ready, what it runs, and what it has counted."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from partstream_server.api.documents import Live, Model, Models, Ready
+from partstream_server.api.service import service_of
+
+router = APIRouter()
+
+_PAGE: Final = resources.files("partstream_server.api").joinpath("page.html").read_text(encoding="utf-8")
+_PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> HTMLResponse:
+    """A page to try the service with."""
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"})
+
+
+@router.get("/livez", tags=["status"])
+async def livez() -> Live:
+    """200 as long as the process answers."""
+    return Live(status="alive")
+
+
+@router.get("/readyz", tags=["status"])
+async def readyz(request: Request) -> Ready:
+    """200 once a video can be parsed, with what parses it; 503 before."""
+    engine = service_of(request).engine
+    manifest = engine.bundle.manifest
+    return Ready(
+        status="ready",
+        bundle=manifest.name,
+        version=manifest.version,
+        provider=engine.provider,
+        precision=engine.precision,
+    )
+
+
+@router.get("/v1/models", tags=["models"])
+async def models(request: Request) -> Models:
+    """The bundle in use: parts, thresholds, licence, training data and measured figures."""
+    engine = service_of(request).engine
+    manifest: dict[str, Any] = engine.bundle.manifest.to_json()
+    return Models(
+        models=[
+            Model(
+                bundle=manifest["name"],
+                version=manifest["version"],
+                provider=engine.provider,
+                precision=engine.precision,
+                parts=manifest["capabilities"]["parts"],
+                licence=manifest["licence"],
+                training_data=manifest["training_data"],
+                capabilities=manifest["capabilities"],
+                input=manifest["input"],
+                thresholds=manifest["thresholds"],
+                schedule=manifest["schedule"],
+                evaluation=manifest["evaluation"],
+            )
+        ]
+    )
+
+
+@router.get("/metrics", tags=["status"], response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Counters and timings in Prometheus' text format."""
+    return Response(service_of(request).metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,154 @@
+"""`partstream serve`: listens, loads, answers, and ends in good order."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partstream_server.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+    from partstream_core.errors import PartstreamError
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+_BACKLOG = 2048
+
+
+class AddressError(Exception):
+    """The address cannot be listened on; the message is for the user."""
+
+
+def serve_command(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on; 0: a free one.  [default: 8000]", show_default=False),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime or cuda.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, f32 or bf16.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the network; 0: one a core.")] = None,
+    allow_remote: Annotated[
+        bool | None,
+        typer.Option("--allow-remote", help="Allow addresses that other machines reach.", show_default=False),
+    ] = None,
+) -> None:
+    """Start the HTTP service. Options go before the variables PARTSTREAM_..., which set everything else."""
+    given = {
+        "host": host,
+        "port": port,
+        "bundle": bundle,
+        "provider": provider,
+        "precision": precision,
+        "threads": threads,
+        "allow_remote": allow_remote,
+    }
+    try:
+        settings = load_settings(given)
+        listener = listen(settings.host, settings.port)
+    except (SettingsError, AddressError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILURE) from None
+    sys.exit(run(settings, listener))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        AddressError: The port is taken or forbidden, or the address is not this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # localhost is both ::1 and 127.0.0.1; clients that try the first fall back to the second.
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressError(f"{host} is not an address of this machine: {error.strerror or error}") from error
+    try:
+        if sys.platform != "win32":
+            # So that a server can be started again at once.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise AddressError(_explain(error, host, port)) from error
+    return listener
+
+
+def _explain(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; choose another one with --port or PARTSTREAM_PORT"
+    if error.errno == errno.EACCES:
+        return f"port {port} is reserved; choose one above 1023 with --port or PARTSTREAM_PORT"
+    return f"cannot listen on {host}, port {port}: {error.strerror or error}"
+
+
+def run(settings: Settings, listener: socket.socket) -> int:
+    """Serve on a listening socket until a signal comes, and return the exit status."""
+    # Imported here: the address is checked, and `--help` answers, before a second goes into these.
+    import uvicorn  # noqa: PLC0415
+
+    from partstream_server.api.app import create_app  # noqa: PLC0415
+    from partstream_server.api.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    failures: list[PartstreamError] = []
+
+    def on_failure(error: PartstreamError) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    config = uvicorn.Config(
+        create_app(settings, on_failure=on_failure),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+    )
+    server = uvicorn.Server(config)
+    typer.echo(f"partstream listens on {address_of(listener)} (Ctrl+C stops it)")
+    sys.stdout.flush()
+    _run_until_signal(server, listener)
+    if failures:
+        typer.echo(f"error: {failures[0]}", err=True)
+        return EXIT_FAILURE
+    return 0
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _run_until_signal(server: Server, listener: socket.socket) -> None:
+    """Run a server; SIGTERM and Ctrl+C end it as meant, not as a crash.
+
+    uvicorn raises the signal again when it is done, and the exit status would be that of a killed process.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        listener.close()

@@ -1,0 +1,179 @@
+"""Settings of the service, from the environment.
+
+Every setting is a variable PARTSTREAM_...; the port is also taken from PORT, as many platforms set that.
+Nothing else in the server reads the environment. `python -m partstream_server.settings` prints the table of
+all settings that the README shows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import AliasChoices, DirectoryPath, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX: Final = "PARTSTREAM_"
+NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA"})
+"""Variables with our prefix that are no settings of a server: where the tests find their footage."""
+
+Provider = Literal["auto", "openvino", "onnxruntime", "cuda"]
+Precision = Literal["auto", "f32", "bf16"]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a value it cannot have; each line of the message names its variable."""
+
+
+class Settings(BaseSettings):
+    """How one server runs; the fields' descriptions are the table in the README."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        populate_by_name=True,
+        validate_default=False,
+    )
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("PARTSTREAM_PORT", "PORT"),
+        description="Port to listen on; `PORT` is read where this is not set; 0 takes a free one.",
+    )
+    allow_remote: bool = Field(
+        False,
+        description="Allow an address that other machines reach. "
+        "There is no authentication: put a proxy in front.",
+    )
+    bundle: Path | None = Field(
+        None, description="Directory of the bundle; empty: the one that ships inside."
+    )
+    provider: Provider = Field(
+        "auto", description="What runs the network: `auto`, `openvino`, `onnxruntime` or `cuda`."
+    )
+    precision: Precision = Field("auto", description="Arithmetic: `auto`, `f32` or `bf16`.")
+    threads: int = Field(0, ge=0, description="Threads of the network; 0: as many as there are cores.")
+    max_upload_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload.")
+    max_duration_s: float = Field(3600.0, gt=0, description="Longest video, in seconds.")
+    max_dimension: int = Field(8192, ge=1, description="Longest side of a frame, in pixels.")
+    max_frames: int = Field(500_000, ge=1, description="Most frames of a video.")
+    max_concurrent: int = Field(2, ge=1, description="Videos parsed at the same time.")
+    queue: int = Field(8, ge=0, description="Requests that may wait for their turn; more are answered 503.")
+    temp_dir: DirectoryPath | None = Field(
+        None, description="Directory for uploads and results while a request lasts; empty: the system's."
+    )
+    upload_timeout_s: float = Field(
+        60.0, gt=0, description="Longest pause of an upload before it is given up."
+    )
+    send_timeout_s: float = Field(60.0, gt=0, description="Longest pause of a client that reads its result.")
+    shutdown_timeout_s: float = Field(
+        8.0, gt=0, description="Time that requests in flight have to finish after SIGTERM."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe lines logged: `debug`, `info`, `warning` or `error`."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line: `text` or `json`.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment; no files."""
+        return init_settings, env_settings
+
+    @model_validator(mode="after")
+    def _stay_local(self) -> Self:
+        if not self.allow_remote and not is_loopback(self.host):
+            raise ValueError(
+                f"{self.host} can be reached from other machines and the service asks for no "
+                f"password; pass --allow-remote or set {PREFIX}ALLOW_REMOTE=1 if that is meant"
+            )
+        return self
+
+    @property
+    def work_dir(self) -> Path:
+        """Where requests keep their files."""
+        return self.temp_dir or Path(tempfile.gettempdir())
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost counts as reachable."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment, after arguments of the command line (None: not given).
+
+    Raises:
+        SettingsError: A variable is unknown, or a value is wrong; every one is named.
+    """
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    ours = (name for name in sorted(os.environ) if name.upper().startswith(PREFIX))
+    unknown = [name for name in ours if name.upper() not in known | NOT_SETTINGS]
+    if unknown:
+        raise SettingsError("\n".join(_unknown(name, known) for name in unknown))
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item, given) for item in error.errors())) from None
+
+
+def _unknown(variable: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(variable.upper(), known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{variable}: there is no such setting{hint}"
+
+
+def _explain(item: Any, given: Mapping[str, Any]) -> str:
+    """One line for one of pydantic's errors; it begins with the variable or option at fault."""
+    if not item["loc"]:
+        return f"{_source('host', given)}: {item['ctx']['error']}"
+    field = str(item["loc"][0]).lower().removeprefix(PREFIX.lower())
+    return f"{_source(field, given)}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"
+
+
+def _source(field: str, given: Mapping[str, Any]) -> str:
+    """Where a value came from, as its writer knows it: an option, a variable, or PORT."""
+    if field in given:
+        return f"--{field.replace('_', '-')}"
+    variable = PREFIX + field.upper()
+    return "PORT" if field == "port" and variable not in os.environ else variable
+
+
+def settings_table() -> str:
+    """A Markdown table of all settings."""
+    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{_plain(field.default)}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _plain(value: object) -> str:
+    """A default as one would write it in the environment."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    print(settings_table(), end="")  # noqa: T201
