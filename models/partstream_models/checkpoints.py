@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, notes: Mapping[str, object] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], *, notes: Mapping[str, object] | None = None
+) -> None:
     """Write tensors and notes (as JSON in the header); the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
@@ -47,5 +49,7 @@ def load_network(network: nn.Module, path: Path) -> None:
     wrong = sorted(set(own) ^ set(tensors))
     wrong += sorted(name for name in set(own) & set(tensors) if own[name].shape != tensors[name].shape)
     if wrong:
-        raise ValueError(f"{path} does not fit {type(network).__name__}: {len(wrong)} differ, such as {wrong[:3]}")
+        raise ValueError(
+            f"{path} does not fit {type(network).__name__}: {len(wrong)} differ, such as {wrong[:3]}"
+        )
     network.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in tensors.items()})

@@ -1,7 +1,7 @@
 """Convolutions of the pretrained checkpoints that were made float from quantised TFLite files.
 
-A checkpoint is a list of convolutions in graph order: batch norm folded, TensorFlow's SAME padding (more on the
-right and below where it is uneven), activation named.
+A checkpoint is a list of convolutions in graph order: batch norm folded, TensorFlow's SAME padding (more on
+the right and below where it is uneven), activation named.
 
 Shape suffixes: B batch, C channels, H height, W width.
 """

@@ -1,8 +1,8 @@
 """Body hints for the CCP photos: where two pretrained networks see which part of a body.
 
 BodyPix (MobileNetV1 .75, stride 16, 24 part heat maps) tells left from right and skin from skin; DeepLabV3
-(MobileNetV2, VOC) finds people who are not labelled. `partstream_core.ccp` turns hints and clothes labels into
-part maps. Weights: google-coral/test_data, Apache-2.0.
+(MobileNetV2, VOC) finds people who are not labelled. `partstream_core.ccp` turns hints and clothes labels
+into part maps. Weights: google-coral/test_data, Apache-2.0.
 
 Shape suffixes: B batch, C channels, H height, W width, h and w the hint grid.
 """
@@ -37,10 +37,10 @@ class BodyPix:
         self._segments = _by_name(convolutions, "float_segments1")
 
     def __call__(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Part shares [B, 24, h, w], adding up to one, and person score [B, 1, h, w]; the image is RGB in [-1, 1].
+        """Part shares [B, 24, h, w], which add up to one, and person score [B, 1, h, w].
 
-        The part heat maps saturate as sigmoids (left and right both near one); a softmax over parts says which
-        of them it is.
+        The image is RGB in [-1, 1]. The part heat maps saturate as sigmoids (left and right both near one); a
+        softmax over parts says which of them it is.
         """
         x = image_BCHW
         for convolution in self._trunk:
@@ -65,7 +65,7 @@ class PersonSegmenter:
 
 
 def run_mobilenet_v2(convolutions: list[Convolution], image_BCHW: Tensor) -> Tensor:
-    """The last feature of a MobileNetV2 given as convolutions in graph order: stem, then inverted residuals."""
+    """The last feature of a MobileNetV2; the convolutions are in graph order: stem, inverted residuals."""
     x = run(convolutions[0], image_BCHW)
     x = run(convolutions[2], run(convolutions[1], x))
     for start in range(3, len(convolutions), 3):

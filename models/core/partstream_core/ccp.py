@@ -1,10 +1,11 @@
 """Part label maps of the Clothing Co-Parsing photos.
 
-CCP (Yang, Luo, Lin, CVPR 2014) labels 58 kinds of clothes, hair and bare skin of one person a photo. We need
-19 body parts and garments, left and right told apart, and bystanders marked void. What the clothes labels cannot
-tell comes from *hints*: coarse grids of where a body-part network and a person segmenter see which body region
-(`partstream_models.hints` makes them). The hints of the validation photos ship with this package, and everything
-here is integer arithmetic, so the validation maps are the same on every machine; `VALIDATION_SHA256` pins them.
+CCP (Yang, Luo, Lin, CVPR 2014) labels 58 kinds of clothes, hair and bare skin of one person a photo. We
+need 19 body parts and garments, left and right told apart, and bystanders marked void. What the clothes
+labels cannot tell comes from *hints*: coarse grids of where a body-part network and a person segmenter see
+which body region (`partstream_models.hints` makes them). The hints of the validation photos ship with this
+package, and everything here is integer arithmetic, so the validation maps are the same on every machine;
+`VALIDATION_SHA256` pins them.
 
 Shape suffixes: H height, W width, C hint channels, h and w the hint grid's height and width.
 """
@@ -26,6 +27,7 @@ from partstream_core.labels import PARTS, VOID
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+Int64Array = npt.NDArray[np.int64]
 
 HINT_STRIDE: Final = 16
 """Source pixels between two cells of a hint grid; cell (0, 0) lies on pixel (0, 0)."""
@@ -34,7 +36,7 @@ HINTS: Final = (
     "face", "left-arm", "right-arm", "torso", "left-leg", "right-leg", "left-foot", "right-foot",
     "body", "person",
 )  # fmt: skip
-"""Channels of a hint grid: eight body regions, any body part, and the second network's person score (0..255)."""
+"""Channels of a hint grid, 0..255: eight body regions, any body, and the second network's person score."""
 
 NUM_CLASSES: Final = 59
 _ON_TOP: Final = ("accessories", "belt", "bracelet", "earrings", "necklace", "ring", "watch")
@@ -46,9 +48,9 @@ PART_OF_CLASS: Final[Mapping[str, str]] = {
     "bag": "background", "purse": "background", "wallet": "background",
     "blazer": "coat", "cape": "coat", "cardigan": "coat", "coat": "coat", "jacket": "coat", "suit": "coat",
     "blouse": "upper-clothes", "bodysuit": "upper-clothes", "bra": "upper-clothes", "hoodie": "upper-clothes",
-    "intimate": "upper-clothes", "jumper": "upper-clothes", "shirt": "upper-clothes", "sweater": "upper-clothes",
-    "sweatshirt": "upper-clothes", "swimwear": "upper-clothes", "t-shirt": "upper-clothes",
-    "tie": "upper-clothes", "top": "upper-clothes", "vest": "upper-clothes",
+    "intimate": "upper-clothes", "jumper": "upper-clothes", "shirt": "upper-clothes",
+    "sweater": "upper-clothes", "sweatshirt": "upper-clothes", "swimwear": "upper-clothes",
+    "t-shirt": "upper-clothes", "tie": "upper-clothes", "top": "upper-clothes", "vest": "upper-clothes",
     "dress": "dress", "romper": "dress",
     "jeans": "pants", "leggings": "pants", "panties": "pants", "pants": "pants", "shorts": "pants",
     "skirt": "skirt", "socks": "socks", "stockings": "socks", "tights": "socks",
@@ -57,7 +59,7 @@ PART_OF_CLASS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """CCP class to part. `skin`, the shoes and the things that lie on other parts are split by `part_map`."""
 
-VALIDATION_SHA256: Final = "unset"
+VALIDATION_SHA256: Final = "2ba5c9775dbfee10626a1f07928933a6528ed3a164b9981f796add9f0f03b16a"
 """SHA-256 over the names and bytes of the 100 validation maps, in the order of val.txt."""
 
 
@@ -85,7 +87,9 @@ def read_class_names(data_dir: Path) -> tuple[str, ...]:
     names = tuple(row[1].strip() for row in rows if len(row) == 2)
     known = {*PART_OF_CLASS, *_ON_TOP, *_SHOES, "skin"}
     if len(names) != NUM_CLASSES or set(names) != known:
-        raise ValueError(f"{path} is not CCP's list of {NUM_CLASSES} classes: it differs in {set(names) ^ known}")
+        raise ValueError(
+            f"{path} is not CCP's list of {NUM_CLASSES} classes: it differs in {set(names) ^ known}"
+        )
     return names
 
 
@@ -100,11 +104,11 @@ def _tables(names: tuple[str, ...]) -> _Tables:
     return _Tables(part_of_class, numbers[0], numbers[1], names.index("skin"), names.index("suit"))
 
 
-def upsample_hints(hints_ChW: UInt8Array, height: int, width: int) -> npt.NDArray[np.int64]:
+def upsample_hints(hints_ChW: UInt8Array, height: int, width: int) -> Int64Array:
     """Hints at every pixel, [C, H, W], bilinear in exact integer arithmetic, in units of 1/HINT_STRIDE**2."""
     size = HINT_STRIDE
 
-    def axis(length: int, cells: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def axis(length: int, cells: int) -> tuple[Int64Array, Int64Array, Int64Array]:
         position = np.arange(length, dtype=np.int64)
         low = np.minimum(position // size, cells - 1)
         return low, np.minimum(low + 1, cells - 1), position % size
@@ -113,8 +117,8 @@ def upsample_hints(hints_ChW: UInt8Array, height: int, width: int) -> npt.NDArra
     left, right, part_x = axis(width, hints_ChW.shape[2])
     grid = hints_ChW.astype(np.int64)
     rows = grid[:, top] * (size - part_y)[None, :, None] + grid[:, bottom] * part_y[None, :, None]
-    columns: npt.NDArray[np.int64] = rows[:, :, left] * (size - part_x) + rows[:, :, right] * part_x
-    return columns
+    columns = rows[:, :, left] * (size - part_x) + rows[:, :, right] * part_x
+    return columns.astype(np.int64, copy=False)
 
 
 def part_map(labels_HW: UInt8Array, hints_Chw: UInt8Array, names: tuple[str, ...]) -> UInt8Array:
@@ -149,7 +153,7 @@ def part_map(labels_HW: UInt8Array, hints_Chw: UInt8Array, names: tuple[str, ...
 _SKIN_PARTS: Final = ("face", "left-arm", "right-arm", "torso-skin", "left-leg", "right-leg")
 
 
-def _split_skin(parts: UInt8Array, skin: BoolArray, hints: npt.NDArray[np.int64]) -> None:
+def _split_skin(parts: UInt8Array, skin: BoolArray, hints: Int64Array) -> None:
     region = hints[:6].copy()
     region[4] = np.maximum(region[4], hints[6])  # a bare foot belongs to its leg
     region[5] = np.maximum(region[5], hints[7])
@@ -164,7 +168,7 @@ def _split_skin(parts: UInt8Array, skin: BoolArray, hints: npt.NDArray[np.int64]
         parts[here] = PARTS.index("left-arm" if is_left else "right-arm")
 
 
-def _split_shoes(parts: UInt8Array, shoes: BoolArray, hints: npt.NDArray[np.int64]) -> None:
+def _split_shoes(parts: UInt8Array, shoes: BoolArray, hints: Int64Array) -> None:
     left, right = hints[[4, 6]].sum(axis=0), hints[[5, 7]].sum(axis=0)
     pieces, count = ndimage.label(shoes)
     if count == 0:
@@ -175,7 +179,10 @@ def _split_shoes(parts: UInt8Array, shoes: BoolArray, hints: npt.NDArray[np.int6
     if count == 1 or areas[second] * 6 < areas[first]:  # both shoes in one piece: pixel by pixel
         parts[shoes] = np.where(left > right, PARTS.index("left-shoe"), PARTS.index("right-shoe"))[shoes]
         return
-    balance = {piece: int((left - right)[pieces == piece].sum()) // int(areas[piece]) for piece in range(1, count + 1)}
+    balance = {
+        piece: int((left - right)[pieces == piece].sum()) // int(areas[piece])
+        for piece in range(1, count + 1)
+    }
     middle = (balance[first] + balance[second]) // 2 if balance[first] != balance[second] else 0
     for piece, value in balance.items():  # the two large pieces are one of each
         parts[pieces == piece] = PARTS.index("left-shoe" if value > middle else "right-shoe")
@@ -190,7 +197,7 @@ def _fill_from_nearest(parts: UInt8Array, on_top: BoolArray, labels_HW: UInt8Arr
     parts[near] = parts[rows[near], columns[near]]
 
 
-def _void(labels_HW: UInt8Array, hints: npt.NDArray[np.int64]) -> BoolArray:
+def _void(labels_HW: UInt8Array, hints: Int64Array) -> BoolArray:
     unit = HINT_STRIDE * HINT_STRIDE
     unlabelled = labels_HW == 0
     if unlabelled.all():
@@ -236,12 +243,17 @@ def validation_part_maps(data_dir: Path) -> Iterator[tuple[str, UInt8Array]]:
     with np.load(BytesIO(packed)) as hints:
         for photo_id in validation_ids(data_dir):
             if photo_id not in hints:
-                raise ValueError(f"no hints for validation photo {photo_id!r}: val.txt is not the published one")
-            yield photo_id, part_map(read_label_map(data_dir / "labels" / f"{photo_id}.png"), hints[photo_id], names)
+                raise ValueError(
+                    f"no hints for validation photo {photo_id!r}: val.txt is not the published one"
+                )
+            yield (
+                photo_id,
+                part_map(read_label_map(data_dir / "labels" / f"{photo_id}.png"), hints[photo_id], names),
+            )
 
 
 def validation_sha256(data_dir: Path) -> str:
-    """SHA-256 of the validation maps; equals `VALIDATION_SHA256` where data and mapping are the published ones."""
+    """SHA-256 of the validation maps; `VALIDATION_SHA256` if data and mapping are the published ones."""
     digest = hashlib.sha256()
     for photo_id, parts_HW in validation_part_maps(data_dir):
         digest.update(f"{photo_id} {parts_HW.shape[0]}x{parts_HW.shape[1]}\n".encode())

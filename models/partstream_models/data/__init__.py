@@ -1,0 +1,1 @@
+"""Photos, composites and batches to train on."""

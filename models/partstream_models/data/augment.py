@@ -36,13 +36,13 @@ def jitter_colour(image_HWC: UInt8Array, rng: np.random.Generator, *, strength: 
 def blend_soft(
     below_HWC: UInt8Array, above_HWC: UInt8Array, mask_HW: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> UInt8Array:
-    """`above` over `below` where the mask is set, with an edge softened at random so that no seam gives it away."""
+    """`above` over `below` where the mask is set; the edge is softened at random to hide the seam."""
     rows, columns = np.flatnonzero(mask_HW.any(axis=1)), np.flatnonzero(mask_HW.any(axis=0))
     if len(rows) == 0:
         return below_HWC
     area = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    alpha = mask_HW[area].astype(np.float32)
-    alpha = cv2.GaussianBlur(alpha, (0, 0), float(rng.uniform(0.4, 1.3)))[..., None]
+    hard = mask_HW[area].astype(np.float32)
+    alpha = cv2.GaussianBlur(hard, (0, 0), float(rng.uniform(0.4, 1.3)))[..., None]
     mixed = below_HWC.copy()
     mixed[area] = (below_HWC[area] * (1 - alpha) + above_HWC[area] * alpha).astype(np.uint8)
     return mixed
@@ -79,7 +79,7 @@ def degrade(scene: Scene, rng: np.random.Generator) -> Scene:
         image = cv2.resize(small, (width, height)).astype(np.uint8)
     if rng.random() < 0.25:
         noise = rng.normal(0, float(rng.uniform(2, 12)), (height, width, 1)).astype(np.float32)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        image = np.clip(image.astype(np.float32) + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:
         quality = int(rng.integers(25, 90))
         _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])

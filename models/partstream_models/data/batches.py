@@ -4,7 +4,7 @@ Shape suffixes: B batch, H height, W width, N people of one image.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -56,7 +56,7 @@ class BatchConfig:
     batch_size: int = 16
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (384, 256), (224, 384))
     """Heights and widths to choose from, multiples of 32; one a batch."""
-    compose: ComposeConfig = ComposeConfig()
+    compose: ComposeConfig = field(default_factory=ComposeConfig)
     box_centers: bool = False
     """Sample around box centers (FCOS) instead of inner centers (HVISNet)."""
 
@@ -81,7 +81,8 @@ class Batches(IterableDataset[Batch]):
         weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__()
-        self._cache, self._config, self._seed, self._first, self._weights = cache, config, seed, first, weights
+        self._cache, self._config, self._weights = cache, config, weights
+        self._seed, self._first = seed, first
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(0)

@@ -1,7 +1,7 @@
 """The CCP photos with their part maps, shrunk once and kept in memory-mapped files.
 
-Training reads a photo hundreds of times; shrinking and label mapping happen once. Validation photos are never read
-unless asked for.
+Training reads a photo hundreds of times; shrinking and label mapping happen once. Validation photos are never
+read unless asked for.
 
 Shape suffixes: H height, W width.
 """
@@ -95,7 +95,9 @@ def _build(data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: Hi
     cache_dir.mkdir(parents=True, exist_ok=True)
     rows, start = [], 0
     with (cache_dir / "photos.bin").open("wb") as file:
-        for photo in tqdm(_read_all(data_dir, photo_ids, make_hints), total=len(photo_ids), desc="photo cache"):
+        for photo in tqdm(
+            _read_all(data_dir, photo_ids, make_hints), total=len(photo_ids), desc="photo cache"
+        ):
             height, width = photo.parts_HW.shape
             for array in (photo.image_HWC, photo.parts_HW, photo.backdrop_HWC):
                 file.write(np.ascontiguousarray(array).tobytes())
@@ -120,26 +122,26 @@ def _read_all(data_dir: Path, photo_ids: list[str], make_hints: HintSource) -> I
         if image is None or image.shape[:2] != labels.shape:
             tqdm.write(f"skipped: {path} is damaged or not of its label map's size")
             continue
-        rgb = np.ascontiguousarray(image[:, :, ::-1])
+        rgb = np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
         yield _shrink(photo_id, rgb, part_map(labels, make_hints(photo_id, rgb), names))
 
 
 def _shrink(photo_id: str, image_HWC: UInt8Array, parts_HW: UInt8Array) -> Photo:
     width = round(image_HWC.shape[1] * HEIGHT / image_HWC.shape[0])
-    image = cv2.resize(image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA)
-    parts = cv2.resize(parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST)
-    return Photo(photo_id, image.astype(np.uint8), parts.astype(np.uint8), _backdrop(image.astype(np.uint8), parts))
+    image = cv2.resize(image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    parts = cv2.resize(parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    return Photo(photo_id, image, parts, _backdrop(image, parts))
 
 
-def _backdrop(image_HWC: UInt8Array, parts_HW: npt.NDArray[np.integer]) -> UInt8Array:
+def _backdrop(image_HWC: UInt8Array, parts_HW: UInt8Array) -> UInt8Array:
     height, width = parts_HW.shape
     people = cv2.dilate((parts_HW > 0).astype(np.uint8), np.ones((15, 15), np.uint8))
     small = (width // 4, height // 4)
     mask = (cv2.resize(people, small, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    filled = cv2.inpaint(cv2.resize(image_HWC, small, interpolation=cv2.INTER_AREA), mask, 5, cv2.INPAINT_TELEA)
+    filled = cv2.inpaint(
+        cv2.resize(image_HWC, small, interpolation=cv2.INTER_AREA), mask, 5, cv2.INPAINT_TELEA
+    )
     filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
     soft = cv2.GaussianBlur(people.astype(np.float32), (0, 0), 3)[..., None]
     blended: UInt8Array = (image_HWC * (1 - soft) + filled * soft).astype(np.uint8)
     return np.where(people[..., None] > 0, filled, blended).astype(np.uint8)
-
-

@@ -1,8 +1,8 @@
 """Scenes of people: single photos as they are, and composites with exact masks and identities.
 
-A scene is made from a seed alone, so training is reproducible and unlimited. Composites paste cut-out people over
-backdrops, far to near: bigger people stand nearer and lower, and occlude the ones behind. Photos of a scene never
-come from the validation list, because the cache they are drawn from does not hold it.
+A scene is made from a seed alone, so training is reproducible and unlimited. Composites paste cut-out people
+over backdrops, far to near: bigger people stand nearer and lower, and occlude the ones behind. Photos of a
+scene never come from the validation list, because the cache they are drawn from does not hold it.
 
 Shape suffixes: H height, W width, N people.
 """
@@ -71,7 +71,7 @@ def draw_pair(
     config: ComposeConfig,
     weights: npt.NDArray[np.float64] | None = None,
 ) -> tuple[Scene, Scene]:
-    """Two scenes, drawn anew from the generator's state; two composites show the same people (for the triplet loss).
+    """Two scenes from the generator's state; two composites show the same people (for the triplet loss).
 
     Args:
         cache: Where people and backdrops come from.
@@ -95,9 +95,13 @@ def draw_pair(
 
 
 def _transform(
-    source_size: tuple[int, int], scale: float, angle: float, target: tuple[float, float], anchor: tuple[float, float]
+    source_size: tuple[int, int],
+    scale: float,
+    angle: float,
+    target: tuple[float, float],
+    anchor: tuple[float, float],
 ) -> npt.NDArray[np.float64]:
-    """Affine map that scales and turns about `anchor` (relative x, y in the source) and puts it at `target`."""
+    """Affine map that scales and turns about `anchor` (relative x, y in the source), put at `target`."""
     height, width = source_size
     center = (anchor[0] * width, anchor[1] * height)
     matrix = np.asarray(cv2.getRotationMatrix2D(center, angle, scale), np.float64)
@@ -107,19 +111,28 @@ def _transform(
 
 
 def _warp(
-    image: UInt8Array, matrix: npt.NDArray[np.float64], height: int, width: int, *, labels: bool, fill: int = 0
+    image: UInt8Array,
+    matrix: npt.NDArray[np.float64],
+    height: int,
+    width: int,
+    *,
+    labels: bool,
+    fill: int = 0,
 ) -> UInt8Array:
     flags = cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR
     mode = cv2.BORDER_CONSTANT if labels else cv2.BORDER_REFLECT_101
-    warped = cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=mode, borderValue=(fill,) * 3)
+    warped = cv2.warpAffine(
+        image, matrix, (width, height), flags=flags, borderMode=mode, borderValue=(fill,) * 3
+    )
     return warped.astype(np.uint8, copy=False)
 
 
 def _single(cache: PhotoCache, rng: np.random.Generator, height: int, width: int, number: int) -> Scene:
-    """A photo, scaled so that its person is between two thirds and twice the scene's height, cropped and turned."""
+    """A photo, scaled to between three quarters of and twice the scene's height, cropped and turned."""
     photo = _maybe_flip(cache[number], rng)
     source = photo.parts_HW.shape
-    scale = height / source[0] * float(rng.uniform(0.75, 2.0) if rng.random() < 0.6 else rng.uniform(0.9, 1.1))
+    zoom = rng.uniform(0.75, 2.0) if rng.random() < 0.6 else rng.uniform(0.9, 1.1)
+    scale = height / source[0] * float(zoom)
     rows, columns = np.nonzero((photo.parts_HW > 0) & (photo.parts_HW < VOID))
     anchor = (0.5, 0.5)
     if len(rows):

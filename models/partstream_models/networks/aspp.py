@@ -15,7 +15,12 @@ class ASPP(nn.Module):
     """One 1x1 branch, a 3x3 branch a rate, and the image's mean, concatenated and projected."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, rates: tuple[int, ...] = (6, 12, 18), separable: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        rates: tuple[int, ...] = (6, 12, 18),
+        separable: bool = False,
     ) -> None:
         super().__init__()
         atrous: list[nn.Module] = []

@@ -1,7 +1,7 @@
 """Instance masks by conditional convolutions.
 
-Each person brings the 169 weights of a three-layer network (8 channels) that turns eight shared mask features and
-relative coordinates into that person's mask.
+Each person brings the 169 weights of a three-layer network (8 channels) that turns eight shared mask features
+and relative coordinates into that person's mask.
 
 Shape suffixes: B batch, C mask channels, H and W mask feature size, R rows (people), N pixels.
 

@@ -3,7 +3,8 @@
 Positives lie around each person's sampling center. HVISNet's inner center lies on the person's mask, so that
 what a location sees is the person it stands for; FCOS itself takes the center of the box.
 
-Shape suffixes: B batch, L locations over all levels, N people, H height, W width; 4 is left, top, right, bottom.
+Shape suffixes: B batch, L locations over all levels, N people, H height, W width; 4 is left, top, right,
+bottom.
 
 Source: FCOS (Tian et al., ICCV 2019), section 3; HVISNet, section III-C.
 """
@@ -55,7 +56,7 @@ class Targets:
 
 
 def level_locations(height: int, width: int, stride: int, *, device: torch.device | None = None) -> Tensor:
-    """x and y of the cells of a level in network pixels, row by row, [H * W, 2]."""
+    """Centers (x, y) of the cells of a level in network pixels, row by row, [H * W, 2]."""
     y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) * stride
     x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) * stride
     grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
@@ -99,7 +100,9 @@ def assign(
     num_locations = len(locations_L3)
     if len(boxes_N4) == 0:
         nobody = torch.full((num_locations,), -1, dtype=torch.int64, device=locations_L3.device)
-        return Targets(nobody, locations_L3.new_zeros(num_locations, 4), locations_L3.new_zeros(num_locations))
+        return Targets(
+            nobody, locations_L3.new_zeros(num_locations, 4), locations_L3.new_zeros(num_locations)
+        )
     x, y = locations_L3[:, 0:1], locations_L3[:, 1:2]
     left_top = torch.stack([x - boxes_N4[:, 0], y - boxes_N4[:, 1]], dim=2)
     right_bottom = torch.stack([boxes_N4[:, 2] - x, boxes_N4[:, 3] - y], dim=2)

@@ -1,14 +1,15 @@
 """The live network: people, parts, masks and identities from one light stride-8 feature map.
 
-A MobileNetV2 trunk and a light top-down neck make the feature map F (stride 8, 96 channels), which is all that a
-temporal path has to propagate. From F and a fresh stride-4 stem of the current image (edges stay sharp where F is
-propagated) the heads read detections (FCOS with inner-center sampling), CondInst masks, identity embeddings and
-the parsing map.
+A MobileNetV2 trunk and a light top-down neck make the feature map F (stride 8, 96 channels), which is all
+that a temporal path has to propagate. From F and a fresh stride-4 stem of the current image (edges stay sharp
+where F is propagated) the heads read detections (FCOS with inner-center sampling), CondInst masks, identity
+embeddings and the parsing map.
 
-Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations, K detections, P parts.
+Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations, K detections,
+P parts.
 
-Source: our small variant of HVISNet (one stage, identity branch, sampling) and ATEN (a parsing head on the feature
-that is propagated).
+Source: our small variant of HVISNet (one stage, identity branch, sampling) and ATEN (a parsing head on the
+feature that is propagated).
 """
 
 from typing import NamedTuple
@@ -59,8 +60,8 @@ class Backbone(nn.Module):
         self.context = ASPP(TAP_CHANNELS.stride32, channels, rates=(2, 4), separable=True)
         self.lateral16 = ConvNormAct(TAP_CHANNELS.stride16, channels, activation=False)
         self.lateral8 = ConvNormAct(TAP_CHANNELS.stride8, channels, activation=False)
-        self.refine16 = SeparableConv(channels, channels, kernel_size=5)
-        self.refine8 = SeparableConv(channels, channels, kernel_size=5)
+        self.refine16 = SeparableConv(channels, channels)
+        self.refine8 = nn.Sequential(SeparableConv(channels, channels), SeparableConv(channels, channels))
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """F, [B, 96, H/8, W/8], of an RGB image in [-1, 1]."""
@@ -77,9 +78,7 @@ class DetectionHead(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         channels, num_levels = FEATURE_CHANNELS, len(LEVELS)
-        self.down = nn.ModuleList(
-            SeparableConv(channels, channels, kernel_size=5, stride=2) for _ in range(num_levels - 1)
-        )
+        self.down = nn.ModuleList(SeparableConv(channels, channels) for _ in range(num_levels - 1))
         self.score_tower = _tower(channels, num_levels)
         self.box_tower = _tower(channels, num_levels)
         self.identity_tower = _tower(channels, num_levels)
@@ -99,7 +98,7 @@ class DetectionHead(nn.Module):
         x = feature_BCHW
         for number, level in enumerate(LEVELS):
             if number:
-                x = self.down[number - 1](x)
+                x = self.down[number - 1](F.avg_pool2d(x, 2))
             score, box, identity = x, x, x
             for layer in self.score_tower:
                 score = layer(score, number)
@@ -131,22 +130,19 @@ class ParsingHead(nn.Module):
         channels = FEATURE_CHANNELS
         self.stem = nn.Sequential(
             ConvNormAct(3, 16, kernel_size=3, stride=2),
-            SeparableConv(16, STEM_CHANNELS, stride=2),
-            SeparableConv(STEM_CHANNELS, STEM_CHANNELS),
+            ConvNormAct(16, STEM_CHANNELS, kernel_size=3, stride=2),
         )
-        self.context = nn.Sequential(
-            SeparableConv(channels, channels, kernel_size=5),
-            SeparableConv(channels, channels, kernel_size=5, dilation=2),
-            SeparableConv(channels, channels, kernel_size=5),
-        )
-        self.fuse = nn.Sequential(
-            SeparableConv(channels + STEM_CHANNELS, 96, kernel_size=5), SeparableConv(96, 96, kernel_size=5)
-        )
-        self.classify = nn.Conv2d(96, NUM_PARTS, 1)
+        self.wide = nn.Sequential(*(SeparableConv(channels, channels) for _ in range(3)))
+        self.near = nn.Sequential(SeparableConv(channels, channels), SeparableConv(channels, channels))
+        self.reduce = ConvNormAct(channels, 64)
+        self.fuse = nn.Sequential(SeparableConv(64 + STEM_CHANNELS, 64), SeparableConv(64, 64))
+        self.classify = nn.Conv2d(64, NUM_PARTS, 1)
 
     def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
         """Part logits, [B, P, H/4, W/4]."""
-        x = torch.cat([_double(self.context(feature_BCHW)), self.stem(image_BCHW)], dim=1)
+        wide = _double(self.wide(F.avg_pool2d(feature_BCHW, 2)))
+        x = _double(self.reduce(self.near(feature_BCHW) + wide))
+        x = torch.cat([x, self.stem(image_BCHW)], dim=1)
         logits: Tensor = self.classify(self.fuse(x))
         return logits
 
@@ -160,16 +156,16 @@ class Heads(nn.Module):
         self.detection = DetectionHead()
         self.parsing = ParsingHead()
         self.masks = nn.Sequential(
-            SeparableConv(channels, channels, kernel_size=5),
-            SeparableConv(channels, channels, kernel_size=5),
+            SeparableConv(channels, channels),
+            SeparableConv(channels, channels),
             nn.Conv2d(channels, MASK_CHANNELS, 1),
         )
 
     def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> DenseOutputs:
         """Dense outputs of F and the image it belongs to."""
-        return DenseOutputs(
-            *self.detection(feature_BCHW), self.masks(feature_BCHW), self.parsing(feature_BCHW, image_BCHW)
-        )
+        person, distances, center, parameters, embeddings = self.detection(feature_BCHW)
+        masks, parts = self.masks(feature_BCHW), self.parsing(feature_BCHW, image_BCHW)
+        return DenseOutputs(person, distances, center, parameters, embeddings, masks, parts)
 
 
 class LiveNetwork(nn.Module):
@@ -217,8 +213,8 @@ def select(dense: DenseOutputs, image_BCHW: Tensor, *, top_k: int) -> SelectedOu
     rows, scores_BL = F.pad(rows, (0, 0, 0, top_k)), F.pad(scores_BL, (0, top_k))
     _, best_BK = scores_BL.topk(top_k, dim=1)
     chosen = rows.gather(1, best_BK[..., None].expand(-1, -1, rows.shape[-1]))
-    boxes, scores, locations, parameters, embeddings = chosen.split(
-        [4, 1, 3, NUM_MASK_PARAMETERS, EMBEDDING_CHANNELS], dim=-1
+    boxes, scores, locations, parameters, embeddings = torch.split(
+        chosen, [4, 1, 3, NUM_MASK_PARAMETERS, EMBEDDING_CHANNELS], dim=-1
     )
     probabilities = dense.part_logits.softmax(dim=1)
     locations = locations.clamp(min=1e-3)  # padding rows must not divide by a range of zero
@@ -232,10 +228,7 @@ def _double(x_BCHW: Tensor) -> Tensor:
 
 
 def _tower(channels: int, num_levels: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        SharedSeparableConv(channels, num_levels=num_levels, kernel_size=5 if index == 0 else 3)
-        for index in range(2)
-    )
+    return nn.ModuleList(SharedSeparableConv(channels, num_levels=num_levels) for _ in range(2))
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

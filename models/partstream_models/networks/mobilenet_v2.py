@@ -1,8 +1,8 @@
 """MobileNetV2 as a trunk with taps at strides 4, 8, 16 and 32.
 
 Batch norm is folded into the convolutions from the start, because the pretrained weights come so. Padding is
-TensorFlow's SAME. The VOC DeepLab weights were trained with dilation 2 at stride 16 in the last stage; at stride 32
-without dilation the same weights compute the same values on every second row and column.
+TensorFlow's SAME. The VOC DeepLab weights were trained with dilation 2 at stride 16 in the last stage; at
+stride 32 without dilation the same weights compute the same values on every second row and column.
 
 Shape suffixes: B batch, C channels, H height, W width.
 
@@ -27,9 +27,20 @@ class Taps(NamedTuple):
     stride32: Tensor
 
 
-TAP_CHANNELS = Taps(24, 32, 96, 320)  # type: ignore[arg-type]  # numbers in the same order as the tensors
+class TapChannels(NamedTuple):
+    """Channels of the taps."""
 
-_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    stride4: int
+    stride8: int
+    stride16: int
+    stride32: int
+
+
+TAP_CHANNELS = TapChannels(24, 32, 96, 320)
+
+_STAGES = (
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
 """Expansion, channels, blocks and stride of each stage."""
 _LAST_BLOCK_AT_STRIDE = (2, 5, 12, 16)
 
@@ -43,7 +54,14 @@ class SameConv(nn.Conv2d):
         self._pad_after = stride == 2
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Convolve; at stride 2 the zeros go on the right and below only."""
+        """Convolve; at stride 2 the zeros go on the right and below only.
+
+        In training a strided depthwise convolution runs at stride 1 and drops every second value: the same
+        numbers, and many times faster backwards on a CPU.
+        """
+        if self._pad_after and self.groups > 1 and self.training and self.weight.requires_grad:
+            every = F.conv2d(x_BCHW, self.weight, self.bias, padding=1, groups=self.groups)
+            return every[:, :, 1::2, 1::2]
         return super().forward(F.pad(x_BCHW, (0, 1, 0, 1)) if self._pad_after else x_BCHW)
 
 
@@ -60,8 +78,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """The block's output, [B, C', H/stride, W/stride]."""
-        y = x_BCHW if self.expand is None else F.relu6(self.expand(x_BCHW))
-        y = self.project(F.relu6(self.depthwise(y)))
+        hidden = x_BCHW if self.expand is None else F.relu6(self.expand(x_BCHW))
+        y: Tensor = self.project(F.relu6(self.depthwise(hidden)))
         return x_BCHW + y if self._residual else y
 
 
@@ -92,6 +110,12 @@ class MobileNetV2(nn.Module):
             if index in _LAST_BLOCK_AT_STRIDE:
                 taps.append(x)
         return Taps(*taps)
+
+    def freeze_first(self, num_blocks: int) -> None:
+        """Keep the stem and the first blocks as they are: edges and colours need no new learning."""
+        frozen = [self.stem, *self.blocks[:num_blocks]] if num_blocks else []
+        for module in frozen:
+            module.requires_grad_(False)
 
     def load_pretrained(self, path: Path) -> None:
         """Take the trunk's weights from a checkpoint of the ImageNet or VOC DeepLab MobileNetV2.

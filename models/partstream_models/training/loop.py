@@ -60,6 +60,7 @@ class _Run:
             load_network(self.network, options.start_from)
         elif options.pretrained is not None:
             self.network.backbone.trunk.load_pretrained(options.pretrained)
+        self.network.backbone.trunk.freeze_first(recipe.frozen_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
         self.loss = LiveLoss(
@@ -73,8 +74,8 @@ class _Run:
         self.seconds = 0.0
 
     def _groups(self) -> list[dict[str, object]]:
-        trunk = list(self.network.backbone.trunk.parameters())
-        known = {id(parameter) for parameter in trunk}
+        trunk = [p for p in self.network.backbone.trunk.parameters() if p.requires_grad]
+        known = {id(p) for p in self.network.backbone.trunk.parameters()}
         rest = [p for p in self.network.parameters() if id(p) not in known] + list(self.loss.parameters())
         rate = self.recipe.learning_rate
         return [
@@ -134,7 +135,9 @@ class _Run:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
         self._average()
-        return {"total": float(total.detach())} | {name: float(value.detach()) for name, value in terms.items()}
+        return {"total": float(total.detach())} | {
+            name: float(value.detach()) for name, value in terms.items()
+        }
 
     @torch.no_grad()
     def _average(self) -> None:

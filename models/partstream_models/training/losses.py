@@ -6,7 +6,7 @@ Source: FCOS (focal, GIoU weighted by centerness, centerness BCE), CondInst (dic
 (triplet and classification on embeddings); parsing is cross-entropy with the hardest pixels, and dice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ MAX_MASK_ROWS = 80
 class LossConfig:
     """Weights of the terms."""
 
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     box: float = 1.0
     mask: float = 2.0
     parts: float = 2.0
@@ -134,7 +134,9 @@ class LiveLoss(nn.Module):
         truth = parts_BHW[:, 2::4, 2::4].long()
         logits = logits_BPHW.float()
         weights: Tensor = self.get_buffer("class_weights")
-        per_pixel = F.cross_entropy(logits, truth, weight=weights, ignore_index=VOID, reduction="none").flatten()
+        per_pixel = F.cross_entropy(
+            logits, truth, weight=weights, ignore_index=VOID, reduction="none"
+        ).flatten()
         count = max(int(per_pixel.numel() * self._config.hard_share), 1)
         hard = per_pixel.topk(count).values.mean()
         keep = (truth != VOID)[:, None]
@@ -146,9 +148,7 @@ class LiveLoss(nn.Module):
         dice = (1 - 2 * overlap / total.clamp(min=1.0))[present].mean()
         return hard * self._config.parts, dice * self._config.parts_dice
 
-    def _identities(
-        self, outputs: DenseOutputs, positives: Positives, batch: Batch
-    ) -> tuple[Tensor, Tensor]:
+    def _identities(self, outputs: DenseOutputs, positives: Positives, batch: Batch) -> tuple[Tensor, Tensor]:
         embeddings = F.normalize(outputs.embeddings[positives.image_R, positives.location_R].float(), dim=1)
         identity_R = torch.stack(
             [

@@ -1,7 +1,7 @@
 """Recipes: functions that return a whole training configuration."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from partstream_models.data.batches import BatchConfig
 from partstream_models.training.losses import LossConfig
@@ -16,13 +16,15 @@ class Recipe:
     learning_rate: float = 1.5e-3
     trunk_factor: float = 0.25
     """Learning rate of the pretrained trunk against the rest."""
+    frozen_blocks: int = 3
+    """Blocks of the trunk, after the stem, that keep their pretrained weights (to stride 4)."""
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 5.0
     ema_decay: float = 0.998
     seed: int = 1
-    batches: BatchConfig = BatchConfig()
-    loss: LossConfig = LossConfig()
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
