@@ -45,10 +45,15 @@ def encode_label_map(label_map_HW: npt.NDArray[np.integer], labels: Iterable[int
     starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)[: flat.size]
     ends = np.append(starts[1:], flat.size)
     values = flat[starts]
+    by_value = np.argsort(values, kind="stable")
+    values = values[by_value]
+    wanted = list(labels)
+    firsts = np.searchsorted(values, wanted)
+    lasts = np.searchsorted(values, wanted, side="right")
     masks: dict[int, Rle] = {}
-    for label in labels:
-        chosen = values == label
-        if chosen.any():
+    for label, first, last in zip(wanted, firsts, lasts, strict=True):
+        chosen = by_value[first:last]
+        if chosen.size:
             masks[label] = _from_runs(starts[chosen], ends[chosen], height, width)
     return masks
 
