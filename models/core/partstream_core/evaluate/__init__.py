@@ -1,0 +1,1 @@
+"""`partstream-evaluate`: what the `partstream` command is worth, measured on truth."""

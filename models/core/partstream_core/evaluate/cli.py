@@ -1,0 +1,74 @@
+"""The command line of `partstream-evaluate`."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from partstream_core.evaluate import ccp
+from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+class Split(StrEnum):
+    """Which of the photos are measured."""
+
+    VAL = "val"
+
+
+@app.callback()
+def about() -> None:
+    """Measure what the partstream command finds against truth."""
+
+
+@app.command(name="ccp")
+def ccp_command(
+    data: Annotated[Path, typer.Option(help="Folder with photos/, labels/, val.txt and label_list.txt.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    partstream: Annotated[str | None, typer.Option(help="The partstream command to measure.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
+    split: Annotated[Split, typer.Option(help="The photos to measure on.")] = Split.VAL,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many photos.")] = None,
+) -> None:
+    """Parts of people on held-out Clothing Co-Parsing photos: IoU by class, its mean, and person IoU."""
+    console = Console(stderr=True)
+    try:
+        command = PartstreamCommand(find_executable(partstream), bundle)
+        with console.status(f"parsing the {split} photos of {data} with {command.executable}"):
+            report = ccp.evaluate(data, command, limit=limit)
+    except (EvaluationError, ValueError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(code=1) from error
+    if report.labels_published is False:
+        console.print("warning: these are not the published validation labels", style="yellow")
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
+    else:
+        Console().print(_table(report))
+
+
+def _table(report: ccp.CcpReport) -> Table:
+    scores = report.scores
+    table = Table(title=f"CCP, {scores.num_photos} photos", caption=report.labels_sha256)
+    table.add_column("figure")
+    table.add_column("IoU", justify="right")
+    table.add_column("95 % interval", justify="right")
+    figures = {"miou": scores.miou, "miou_common": scores.miou_common, "person_iou": scores.person_iou}
+    for name, value in figures.items():
+        interval = scores.intervals[name]
+        table.add_row(name, f"{value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+    table.add_section()
+    for name, value in scores.per_class.items():
+        table.add_row(name, f"{value:.3f}", "")
+    return table
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
