@@ -8,6 +8,7 @@ Shape suffixes: B batch, C channels, H height, W width.
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # what torch.load raises for a file of another kind
 
 import torch
 from torch import Tensor
@@ -35,21 +36,22 @@ def load_convolutions(path: Path) -> list[Convolution]:
     """
     if not path.is_file():
         raise ValueError(f"no pretrained weights at {path}")
-    rows = torch.load(path, weights_only=True)
-    if not isinstance(rows, list) or not rows or "weight" not in rows[0]:
-        raise ValueError(f"{path} is not a list of convolutions")
-    return [
-        Convolution(
-            name=str(row["name"]),
-            weight=row["weight"].float(),
-            bias=row["bias"].float(),
-            stride=int(row["stride"]),
-            dilation=int(row["dilation"]),
-            depthwise=row["op"] == "DEPTHWISE_CONV_2D",
-            activation=row["act"],
-        )
-        for row in rows
-    ]
+    try:
+        rows = torch.load(path, weights_only=True)
+        return [
+            Convolution(
+                name=str(row["name"]),
+                weight=row["weight"].float(),
+                bias=row["bias"].float(),
+                stride=int(row["stride"]),
+                dilation=int(row["dilation"]),
+                depthwise=row["op"] == "DEPTHWISE_CONV_2D",
+                activation=row["act"],
+            )
+            for row in rows
+        ]
+    except (UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a list of convolutions: {error}") from error
 
 
 def pad_same(x_BCHW: Tensor, *, kernel_size: int, stride: int, dilation: int) -> Tensor:

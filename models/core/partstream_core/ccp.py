@@ -11,7 +11,7 @@ Shape suffixes: H height, W width, C hint channels, h and w the hint grid's heig
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from io import BytesIO
@@ -254,8 +254,13 @@ def validation_part_maps(data_dir: Path) -> Iterator[tuple[str, UInt8Array]]:
 
 def validation_sha256(data_dir: Path) -> str:
     """SHA-256 of the validation maps; `VALIDATION_SHA256` if data and mapping are the published ones."""
+    return sha256_of(validation_part_maps(data_dir))
+
+
+def sha256_of(part_maps: Iterable[tuple[str, UInt8Array]]) -> str:
+    """SHA-256 over the ids, sizes and bytes of part maps, in their order."""
     digest = hashlib.sha256()
-    for photo_id, parts_HW in validation_part_maps(data_dir):
+    for photo_id, parts_HW in part_maps:
         digest.update(f"{photo_id} {parts_HW.shape[0]}x{parts_HW.shape[1]}\n".encode())
         digest.update(np.ascontiguousarray(parts_HW).tobytes())
     return digest.hexdigest()

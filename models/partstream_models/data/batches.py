@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from partstream_core.inner_center import inner_center
 from partstream_core.labels import NUM_PARTS, PARTS, VOID
-from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.ccp_cache import COUNTS, PhotoCache
 from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
 
 RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")
@@ -155,7 +155,7 @@ class CacheStatistics:
 
 def cache_statistics(cache: PhotoCache, cache_dir: Path) -> CacheStatistics:
     """Weights of photos and classes, from pixel counts that are kept beside the cache."""
-    path = cache_dir / "counts.npy"
+    path = cache_dir / COUNTS
     counts = np.load(path) if path.is_file() else np.zeros((0, NUM_PARTS))
     if len(counts) != len(cache):
         rows = [np.bincount(cache[number].parts_HW.ravel(), minlength=256) for number in range(len(cache))]

@@ -7,13 +7,14 @@ Shape suffixes: H height, W width.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from tqdm import tqdm
 
 from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
@@ -24,12 +25,25 @@ HintSource = Callable[[str, UInt8Array], UInt8Array]
 
 HEIGHT = 576
 """Height of every cached photo in pixels; the width follows the photo."""
+COUNTS = "counts.npy"
+"""Pixel counts by photo and part, kept beside the photos and forgotten when they are made anew."""
 _FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledPhoto:
+    """One photo as it was published, with its part map."""
+
+    photo_id: str
+    image_HWC: UInt8Array
+    """RGB."""
+    parts_HW: UInt8Array
+    """Parts 0..19, 255 void."""
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
-    """One photo with its part map."""
+    """One photo with its part map, shrunk to `HEIGHT`."""
 
     photo_id: str
     image_HWC: UInt8Array
@@ -69,7 +83,16 @@ class PhotoCache:
         index = json.loads(index_path.read_text())
         self._rows = index["photos"]
         self.num_skipped: int = index["num_skipped"]
-        self._bytes = np.memmap(cache_dir / "photos.bin", dtype=np.uint8, mode="r")
+        self._path = cache_dir / "photos.bin"
+        self._bytes = np.memmap(self._path, dtype=np.uint8, mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bytes"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        # a loading process of its own maps the file; sending the mapped bytes would copy every photo
+        self.__dict__.update(state)
+        self._bytes = np.memmap(self._path, dtype=np.uint8, mode="r")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,11 +116,12 @@ def _is_current(index_path: Path, photo_ids: list[str]) -> bool:
 
 def _build(data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: HintSource) -> None:
     cache_dir.mkdir(parents=True, exist_ok=True)
+    for stale in ("index.json", COUNTS):  # a build that is cut short must not look finished
+        (cache_dir / stale).unlink(missing_ok=True)
     rows, start = [], 0
     with (cache_dir / "photos.bin").open("wb") as file:
-        for photo in tqdm(
-            _read_all(data_dir, photo_ids, make_hints), total=len(photo_ids), desc="photo cache"
-        ):
+        for labelled in labelled_photos(data_dir, photo_ids, make_hints):
+            photo = _shrink(labelled)
             height, width = photo.parts_HW.shape
             for array in (photo.image_HWC, photo.parts_HW, photo.backdrop_HWC):
                 file.write(np.ascontiguousarray(array).tobytes())
@@ -106,31 +130,56 @@ def _build(data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: Hi
     if not rows:
         raise ValueError(f"none of the {len(photo_ids)} photos in {data_dir} can be read")
     index = {"format": _FORMAT, "asked": photo_ids, "photos": rows, "num_skipped": len(photo_ids) - len(rows)}
-    (cache_dir / "index.json").write_text(json.dumps(index))
+    draft = cache_dir / "index.json.part"
+    draft.write_text(json.dumps(index))
+    draft.replace(cache_dir / "index.json")
 
 
-def _read_all(data_dir: Path, photo_ids: list[str], make_hints: HintSource) -> Iterator[Photo]:
+def labelled_photos(
+    data_dir: Path, photo_ids: Sequence[str], make_hints: HintSource
+) -> Iterator[LabelledPhoto]:
+    """The photos with their part maps, one by one; what cannot be read is named, skipped and left out.
+
+    Raises:
+        ValueError: The folder is not CCP's.
+    """
     names = read_class_names(data_dir)
-    for photo_id in photo_ids:
-        path = data_dir / "photos" / f"{photo_id}.jpg"
-        image = cv2.imread(str(path))
+    for photo_id in tqdm(photo_ids, desc="photos"):
         try:
+            image = read_photo(data_dir / "photos" / f"{photo_id}.jpg")
             labels = read_label_map(data_dir / "labels" / f"{photo_id}.png")
+            if image.shape[:2] != labels.shape:
+                raise ValueError(f"photo {photo_id} is {image.shape[:2]}, its label map {labels.shape}")
         except ValueError as error:
             tqdm.write(f"skipped: {error}")
             continue
-        if image is None or image.shape[:2] != labels.shape:
-            tqdm.write(f"skipped: {path} is damaged or not of its label map's size")
+        hints = make_hints(photo_id, image)
+        try:
+            parts = part_map(labels, hints, names)
+        except ValueError as error:
+            tqdm.write(f"skipped: photo {photo_id}: {error}")
             continue
-        rgb = np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-        yield _shrink(photo_id, rgb, part_map(labels, make_hints(photo_id, rgb), names))
+        yield LabelledPhoto(photo_id, image, parts)
 
 
-def _shrink(photo_id: str, image_HWC: UInt8Array, parts_HW: UInt8Array) -> Photo:
-    width = round(image_HWC.shape[1] * HEIGHT / image_HWC.shape[0])
-    image = cv2.resize(image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    parts = cv2.resize(parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-    return Photo(photo_id, image, parts, _backdrop(image, parts))
+def read_photo(path: Path) -> UInt8Array:
+    """The RGB pixels of a photo.
+
+    Raises:
+        ValueError: The file is missing or damaged.
+    """
+    try:
+        with Image.open(path) as picture:  # unlike OpenCV, Pillow tells a truncated file from a whole one
+            return np.array(picture.convert("RGB"))
+    except OSError as error:
+        raise ValueError(f"cannot read the photo {path}: {error}") from error
+
+
+def _shrink(photo: LabelledPhoto) -> Photo:
+    width = round(photo.image_HWC.shape[1] * HEIGHT / photo.image_HWC.shape[0])
+    image = cv2.resize(photo.image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    parts = cv2.resize(photo.parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    return Photo(photo.photo_id, image, parts, _backdrop(image, parts))
 
 
 def _backdrop(image_HWC: UInt8Array, parts_HW: UInt8Array) -> UInt8Array:

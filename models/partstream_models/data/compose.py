@@ -85,7 +85,7 @@ def draw_pair(
     if kind < config.empty_share:
         scenes = [_empty_scene(cache, rng, height, width) for _ in range(2)]
     elif kind < config.empty_share + config.composite_share:
-        num_people = int(rng.integers(1, config.max_people + 1))
+        num_people = min(int(rng.integers(1, config.max_people + 1)), len(cache))
         numbers = rng.choice(len(cache), size=num_people, replace=False, p=weights)
         scenes = [_composite(cache, rng, height, width, config, rng.permutation(numbers)) for _ in range(2)]
     else:

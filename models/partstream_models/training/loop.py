@@ -185,8 +185,11 @@ class _Run:
         tensors, notes = load_tensors(path)
         if notes.get("recipe") != self.recipe.name:
             raise ValueError(f"{path} belongs to recipe {notes.get('recipe')!r}, not {self.recipe.name!r}")
-        self.network.load_state_dict(_under(tensors, "network."))
-        self.loss.load_state_dict(_under(tensors, "loss."))
+        try:
+            self.network.load_state_dict(_under(tensors, "network."))
+            self.loss.load_state_dict(_under(tensors, "loss."))
+        except RuntimeError as error:
+            raise ValueError(f"{path} belongs to another network or other photos: {error}") from error
         load_network(self.average, self.options.output_dir / "average.safetensors")
         own = self.optimiser.state_dict()
         rows: dict[int, dict[str, Tensor]] = {}
