@@ -14,12 +14,8 @@ RECIPE ?= live-image
 MINUTES ?= 90
 TORCH_INDEX_URL ?=
 
-export PORT
-
 # Every install takes its versions from one file, builds in isolation included (pip 25.3 and newer read the second name).
-export PIP_CONSTRAINT := constraints.txt
-export PIP_BUILD_CONSTRAINT := constraints.txt
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PINNED := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 SERVE := --editable models/core --editable proto --editable "server[cpu]"
 EVERYTHING := $(SERVE) --editable models --editable export --editable clients/python
@@ -33,7 +29,7 @@ help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 serve: $(SERVE_VENV)/.installed  ## Start the server (PORT, SERVE_ARGS)
-	exec $(SERVE_VENV)/bin/partstream serve $(SERVE_ARGS)
+	PORT=$(PORT) exec $(SERVE_VENV)/bin/partstream serve $(SERVE_ARGS)
 
 test: $(DEV_VENV)/.installed  ## Run the tests (PYTEST_ARGS)
 	$(DEV_VENV)/bin/python -m pytest $(PYTEST_ARGS)
@@ -65,16 +61,16 @@ install-dev: $(DEV_VENV)/.installed  ## Install everything without running anyth
 $(SERVE_VENV)/.installed: $(SERVE_FILES) | check-python
 	@echo "Installing the server into $(SERVE_VENV) (once; about 250 MB to download) ..."
 	$(PYTHON) -m venv $(SERVE_VENV)
-	$(SERVE_VENV)/bin/python -m pip install --quiet $(SERVE)
+	$(PINNED) $(SERVE_VENV)/bin/python -m pip install --quiet $(SERVE)
 	@touch $@
 
 # torch goes first and alone: everything after it finds the build that was chosen and leaves it be.
 $(DEV_VENV)/.installed: $(DEV_FILES) | check-python
 	@echo "Installing everything into $(DEV_VENV) (once; torch is large) ..."
 	$(PYTHON) -m venv $(DEV_VENV)
-	$(DEV_VENV)/bin/python -m pip install --quiet pip
-	$(DEV_VENV)/bin/python -m pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
-	$(DEV_VENV)/bin/python -m pip install --quiet $(EVERYTHING) --group dev
+	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet pip
+	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
+	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet $(EVERYTHING) --group dev
 	@touch $@
 
 check-python:
