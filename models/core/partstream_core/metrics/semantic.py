@@ -86,6 +86,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile interval of a metric of summed confusion matrices, over photos drawn with replacement.
 
+    Draws for which the metric does not exist (NaN) are left out; if none is left, the interval is NaN.
+
     Raises:
         ValueError: There is no photo, or the confidence is not between 0 and 1.
     """
@@ -96,6 +98,9 @@ def bootstrap_interval(
     size = len(confusions_NCC)
     weights = rng.multinomial(size, np.full(size, 1 / size), num_resamples)
     sums = np.tensordot(weights, confusions_NCC, axes=1)
-    values = [metric(confusion) for confusion in sums]
-    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    values = np.array([metric(confusion) for confusion in sums])
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
