@@ -1,0 +1,111 @@
+"""From label maps to results: masks in the form that was asked for, boxes and areas in source pixels.
+
+Run lengths of both maps are found in one pass each; no mask is ever made on its own at full size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from partstream_core import rle
+from partstream_core.labels import NUM_PARTS, PARTS
+from partstream_core.results import Mask, PartResult, PersonResult, Polygons
+from partstream_core.rle import Rle
+from partstream_server.values import Crop, FoundPerson, LabelMaps
+
+_CODES = 32
+"""Codes that a person takes in the map of people and parts."""
+_TOLERANCE_PX = 0.75
+"""How far an outline may be from the pixels it goes around."""
+_DIGITS = 4
+
+
+class MaskForm(StrEnum):
+    """How masks are written."""
+
+    RLE = "rle"
+    POLYGONS = "polygons"
+    NONE = "none"
+
+
+def encode_people(
+    people: Sequence[FoundPerson], identities: Sequence[int], maps: LabelMaps, form: MaskForm
+) -> tuple[PersonResult, ...]:
+    """A result for each person of the maps, in their order."""
+    runs = _encode_runs(len(people), maps) if form is MaskForm.RLE else None
+    return tuple(
+        _encode_person(number, person, identity, maps, form, runs)
+        for number, (person, identity) in enumerate(zip(people, identities, strict=True), start=1)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Every mask of a frame."""
+
+    people: Mapping[int, Rle]
+    """By number."""
+    parts: Mapping[int, Rle]
+    """By number * `_CODES` + part."""
+
+
+def _encode_runs(num_people: int, maps: LabelMaps) -> _Runs:
+    numbers = range(1, num_people + 1)
+    code_HW = maps.person_HW.astype(np.uint16) * np.uint16(_CODES) + maps.part_HW
+    codes = (number * _CODES + part for number in numbers for part in range(1, NUM_PARTS))
+    return _Runs(rle.encode_label_map(maps.person_HW, numbers), rle.encode_label_map(code_HW, codes))
+
+
+def _encode_person(
+    number: int, person: FoundPerson, identity: int, maps: LabelMaps, form: MaskForm, runs: _Runs | None
+) -> PersonResult:
+    crop = person.crop
+    person_hw = crop.of(maps.person_HW) == number
+    part_hw = crop.of(maps.part_HW) * person_hw
+    areas = np.bincount(part_hw.ravel(order="K"), minlength=NUM_PARTS)
+    masks: dict[int, Mask] = {}
+    whole: Mask = None
+    present = [int(part) for part in np.flatnonzero(areas) if part]
+    if runs is not None:
+        whole = runs.people[number]
+        masks = {part: runs.parts[number * _CODES + part] for part in present}
+    elif form is MaskForm.POLYGONS:
+        whole = polygons(person_hw, crop, maps)
+        masks = {part: polygons(part_hw == part, crop, maps) for part in present}
+    parts = (
+        PartResult(PARTS[part], _score(person.part_scores[part]), int(areas[part]), masks.get(part))
+        for part in present
+    )
+    box = (float(crop.left), float(crop.top), float(crop.right), float(crop.bottom))
+    return PersonResult(identity, _score(person.score), box, whole, tuple(parts))
+
+
+def polygons(mask_hw: npt.NDArray[np.bool_], crop: Crop, maps: LabelMaps) -> Polygons:
+    """Outlines of a mask that lies in a crop of the frame.
+
+    Vertices are centres of the outermost pixels. A hole is a ring of its own: fill by the even-odd rule. What
+    is too small to have an outline is drawn as the box of its pixels.
+    """
+    contours, _ = cv2.findContours(
+        np.ascontiguousarray(mask_hw, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+    )
+    rings = []
+    offset = np.array([crop.left, crop.top])
+    for contour in contours:
+        outline = cv2.approxPolyDP(contour, _TOLERANCE_PX, closed=True).reshape(-1, 2) + 0.5
+        if len(outline) < 3:
+            left, top, width, height = cv2.boundingRect(contour)
+            right, bottom = left + width, top + height
+            outline = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+        rings.append(tuple(float(value) for value in (outline + offset).ravel()))
+    return Polygons(size=(maps.person_HW.shape[0], maps.person_HW.shape[1]), rings=tuple(rings))
+
+
+def _score(score: float) -> float:
+    return round(float(min(1.0, max(0.0, score))), _DIGITS)

@@ -1,0 +1,148 @@
+"""What every engine is, the bundle it carries, and the check that manifest and graphs agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from partstream_core.errors import BundleError
+from partstream_core.manifest import GraphSpec, Manifest, TensorSpec, load_manifest
+
+Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
+"""Tensors by name."""
+
+GRAPHS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "backbone": (("image",), ("feature",)),
+    "heads": (
+        ("feature", "image"),
+        ("boxes", "scores", "locations", "mask_parameters", "mask_features", "part_probabilities"),
+    ),
+    "instances": (("mask_features", "mask_parameters", "locations", "batch_index"), ("masks",)),
+}
+"""Inputs and outputs that the pipeline needs of each graph; `embeddings` only if the bundle declares them."""
+
+
+class Engine(Protocol):
+    """Runs the graphs of one bundle; safe to share between threads."""
+
+    @property
+    def provider(self) -> str:
+        """The runtime: openvino or onnxruntime."""
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic in use: f32 or bf16."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads a run may use; 0 where the runtime decides."""
+
+    @property
+    def bundle(self) -> LoadedBundle:
+        """What is being run."""
+
+    def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        """Outputs of a graph, owned by the caller: no later run writes to them.
+
+        Raises:
+            EngineError: The graph is unknown, an input is missing, or the runtime failed.
+        """
+
+    def close(self) -> None:
+        """Release the runtime's memory; no run may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """A bundle whose manifest was read and whose files match it."""
+
+    directory: Path
+    manifest: Manifest
+
+    def path(self, graph: str) -> Path:
+        """The ONNX file of a graph."""
+        return self.directory / self.manifest.graphs[graph].file
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """A graph's input or output as the runtime tells it; None is a dimension that may vary."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+def default_bundle_directory() -> Path:
+    """The bundle that ships with this distribution."""
+    return Path(str(resources.files("partstream_server") / "bundles" / "live"))
+
+
+def load_bundle(directory: Path) -> LoadedBundle:
+    """Read a bundle and check that the pipeline can use it.
+
+    Raises:
+        BundleError: The manifest is damaged, a file is missing or changed, or a graph or tensor that the
+            pipeline needs is not declared; the field is named.
+    """
+    manifest = load_manifest(directory)
+    for graph, (inputs, outputs) in GRAPHS.items():
+        if graph not in manifest.graphs:
+            raise BundleError(f"graphs.{graph}", "is missing")
+        spec = manifest.graphs[graph]
+        _require(f"graphs.{graph}.inputs", spec.inputs, inputs)
+        _require(f"graphs.{graph}.outputs", spec.outputs, outputs)
+    if manifest.capabilities.embedding is not None:
+        _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("embeddings",))
+    if manifest.capabilities.temporal != "none":
+        raise BundleError("capabilities.temporal", f"{manifest.capabilities.temporal} is not supported yet")
+    return LoadedBundle(directory, manifest)
+
+
+def _require(field: str, specs: Sequence[TensorSpec], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in {spec.name for spec in specs}:
+            raise BundleError(field, f"has no {name}")
+
+
+def check_graph(
+    graph: str, spec: GraphSpec, *, inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]
+) -> None:
+    """Refuse a graph that is not what the manifest says.
+
+    Names, types and numbers of dimensions must be equal; a dimension that the manifest leaves open must be
+    open in the graph's inputs, and one that it fixes must not be another number.
+
+    Raises:
+        BundleError: They disagree; the field is named.
+    """
+    for side, declared, found in (("inputs", spec.inputs, inputs), ("outputs", spec.outputs, outputs)):
+        names, there = [tensor.name for tensor in declared], {tensor.name: tensor for tensor in found}
+        if set(names) != set(there):
+            raise BundleError(
+                f"graphs.{graph}.{side}", f"the manifest has {names}, the graph {sorted(there)}"
+            )
+        for position, tensor in enumerate(declared):
+            _check_tensor(
+                f"graphs.{graph}.{side}[{position}]", tensor, there[tensor.name], open_too=side == "inputs"
+            )
+
+
+def _check_tensor(field: str, declared: TensorSpec, found: GraphTensor, *, open_too: bool) -> None:
+    if np.dtype(declared.dtype) != np.dtype(found.dtype):
+        raise BundleError(f"{field}.dtype", f"the manifest has {declared.dtype}, the graph {found.dtype}")
+    shapes = f"the manifest has {list(declared.shape)}, the graph {list(found.shape)} ({declared.name})"
+    if len(declared.shape) != len(found.shape):
+        raise BundleError(f"{field}.shape", shapes)
+    for said, seen in zip(declared.shape, found.shape, strict=True):
+        fixed_differently = isinstance(said, int) and seen is not None and said != seen
+        closed = open_too and isinstance(said, str) and seen is not None
+        open_instead = open_too and isinstance(said, int) and seen is None
+        if fixed_differently or closed or open_instead:
+            raise BundleError(f"{field}.shape", shapes)

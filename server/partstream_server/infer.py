@@ -1,0 +1,119 @@
+"""From an image to candidate people: resize, normalise, run the graphs, suppress doubles.
+
+Shape suffixes: B batch (1 here), K the graph's fixed number of candidates, N kept candidates, R rows of the
+`instances` graph, P parts and background, D embedding; H, W the network's input, h, w its maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from partstream_core.manifest import InputSpec, Manifest, Normalisation
+from partstream_core.nms import non_maximum_suppression
+from partstream_server.request import EngineRequest, Steps
+from partstream_server.values import FloatArray, Inference
+
+_FEWEST_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class InferConfig:
+    """What counts as a candidate."""
+
+    score_threshold: float
+    nms_threshold: float
+    max_people: int
+
+
+def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig) -> Steps[Inference]:
+    """Ask for the graphs of a key frame and return what they found in an RGB image."""
+    height, width = image.shape[:2]
+    network_width, network_height = network_size(width, height, manifest.input)
+    tensor_BCHW = to_tensor(shrink(image, width=network_width, height=network_height), manifest.normalisation)
+    backbone = yield EngineRequest("backbone", {"image": tensor_BCHW})
+    heads = yield EngineRequest("heads", {"feature": backbone["feature"], "image": tensor_BCHW})
+    kept_N = candidates(heads["boxes"][0], heads["scores"][0], config)
+    part_probabilities_Phw = heads["part_probabilities"][0]
+    if len(kept_N) == 0:
+        masks_Nhw = np.zeros((0, *part_probabilities_Phw.shape[1:]), np.float32)
+    else:
+        rows = instance_rows(heads, kept_N, most=manifest.top_k)
+        instances = yield EngineRequest("instances", rows)
+        masks_Nhw = instances["masks"][: len(kept_N)]
+    scale = np.array([width / network_width, height / network_height] * 2, np.float32)
+    return Inference(
+        boxes_N4=np.clip(heads["boxes"][0][kept_N] * scale, 0, np.array([width, height] * 2, np.float32)),
+        scores_N=heads["scores"][0][kept_N],
+        embeddings_ND=heads["embeddings"][0][kept_N] if "embeddings" in heads else None,
+        masks_Nhw=masks_Nhw,
+        part_probabilities_Phw=part_probabilities_Phw,
+    )
+
+
+def network_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
+    """Width and height of the network's input for a source.
+
+    The longer side is what the bundle says; each side is rounded to the nearest multiple, and at least one.
+    """
+    scale = spec.longer_side / max(width, height)
+    return _rounded(width * scale, spec.multiple), _rounded(height * scale, spec.multiple)
+
+
+def _rounded(side: float, multiple: int) -> int:
+    return max(multiple, round(side / multiple) * multiple)
+
+
+def shrink(image: npt.NDArray[np.uint8], *, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """The image at another size, halved by averages first so that a bilinear step never skips pixels."""
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def to_tensor(image: npt.NDArray[np.uint8], normalisation: Normalisation) -> FloatArray:
+    """(pixel - mean) / std of an RGB image, [1, 3, H, W], in the bundle's order of colours."""
+    levels = np.arange(256, dtype=np.float64)
+    channels = range(3) if normalisation.colour == "rgb" else range(2, -1, -1)
+    tensor_BCHW = np.empty((1, 3, *image.shape[:2]), np.float32)
+    for position, channel in enumerate(channels):
+        table = ((levels - normalisation.mean[position]) / normalisation.std[position]).astype(np.float32)
+        tensor_BCHW[0, position] = cv2.LUT(cv2.extractChannel(image, channel), table)
+    return tensor_BCHW
+
+
+def candidates(boxes_K4: FloatArray, scores_K: FloatArray, config: InferConfig) -> npt.NDArray[np.int64]:
+    """Indices of the candidates that are good enough and not doubles, best first."""
+    good_N = np.flatnonzero(scores_K >= config.score_threshold)
+    kept_N = non_maximum_suppression(
+        boxes_K4[good_N], scores_K[good_N], iou_threshold=config.nms_threshold, max_kept=config.max_people
+    )
+    return good_N[kept_N]
+
+
+def instance_rows(
+    heads: Mapping[str, npt.NDArray[Any]], kept_N: npt.NDArray[np.int64], *, most: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Inputs of the `instances` graph, padded with the last row to one of few numbers of rows.
+
+    The numbers are 8, 16, 32, ... up to `most`, so that an engine of static shapes compiles few of them.
+    """
+    num_rows = _FEWEST_ROWS
+    while num_rows < len(kept_N):
+        num_rows *= 2
+    num_rows = max(len(kept_N), min(num_rows, most))
+    rows_R = np.pad(kept_N, (0, num_rows - len(kept_N)), mode="edge")
+    return {
+        "mask_features": heads["mask_features"],
+        "mask_parameters": heads["mask_parameters"][0][rows_R],
+        "locations": heads["locations"][0][rows_R],
+        "batch_index": np.zeros(num_rows, np.int64),
+    }

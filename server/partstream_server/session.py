@@ -1,0 +1,150 @@
+"""One stream: its frames go in, its results come out, and what must be computed is handed out on the way.
+
+    frame -> schedule -> infer -> assemble -> track -> encode -> result
+
+A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
+are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
+that a stream remembers is in its session, so streams cannot leak identities into each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from partstream_core.labels import PARTS
+from partstream_core.manifest import Manifest
+from partstream_core.results import FrameResult
+from partstream_core.schedule import KeyFrameScheduler
+from partstream_core.tracker import Tracker, TrackerConfig
+from partstream_server.assemble import MAX_PEOPLE, assemble
+from partstream_server.decode import Frame
+from partstream_server.encode import MaskForm, encode_people
+from partstream_server.engine import Engine
+from partstream_server.infer import InferConfig, infer
+from partstream_server.request import EngineOutputs, EngineRequest, Steps
+from partstream_server.timing import StageClock
+from partstream_server.track import track
+from partstream_server.values import ParsedFrame
+
+__all__ = ["EngineOutputs", "EngineRequest", "ParsedFrame", "Session", "SessionConfig", "Steps", "drive"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """What a stream asks for."""
+
+    score_threshold: float | None = None
+    """Least score of a person; None takes the bundle's."""
+    every: int = 1
+    """Parse only frames whose index is a multiple of this."""
+    masks: MaskForm = MaskForm.RLE
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold must be between 0 and 1, got {self.score_threshold}")
+
+
+class Session:
+    """The state of one stream."""
+
+    def __init__(self, manifest: Manifest, config: SessionConfig, *, clock: StageClock | None = None) -> None:
+        self._manifest = manifest
+        self._config = config
+        self._clock = clock or StageClock()
+        thresholds = manifest.thresholds
+        score = thresholds.score if config.score_threshold is None else config.score_threshold
+        self._infer_config = InferConfig(
+            score_threshold=score,
+            nms_threshold=thresholds.nms,
+            max_people=min(MAX_PEOPLE, manifest.top_k),
+        )
+        sure = min(score, config.tracker.new_track_score)
+        self._tracker = Tracker(replace(config.tracker, new_track_score=sure))
+        self._scheduler = KeyFrameScheduler(manifest.schedule)
+        self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
+        self._last_index: int | None = None
+        self._last_ms: float | None = None
+
+    def takes(self, index: int) -> bool:
+        """Whether a frame is parsed at all, or passed over because of `every`."""
+        return index % self._config.every == 0
+
+    def push(self, frame: Frame, now_ms: float) -> Steps[Sequence[ParsedFrame]]:
+        """The results that this frame makes ready; none for a frame that is passed over.
+
+        Args:
+            frame: The stream's next; indices must grow, and may leave gaps.
+            now_ms: The caller's clock, which must not run backwards.
+
+        Raises:
+            ValueError: The index or the clock did not advance.
+        """
+        if self._last_ms is not None and now_ms < self._last_ms:
+            raise ValueError(f"the clock ran back from {self._last_ms} to {now_ms} ms")
+        if self._last_index is not None and frame.index <= self._last_index:
+            raise ValueError(f"frame {frame.index} came after frame {self._last_index}")
+        self._last_ms = now_ms
+        if not self.takes(frame.index):
+            return []
+        period = 1 if self._last_index is None else frame.index - self._last_index
+        self._last_index = frame.index
+        return [(yield from self._parse(frame, period))]
+
+    def finish(self) -> Steps[Sequence[ParsedFrame]]:
+        """The results that were waiting for frames which will not come."""
+        yield from ()
+        return []
+
+    def _parse(self, frame: Frame, period: int) -> Steps[ParsedFrame]:
+        clock = self._clock
+        decision = self._scheduler.decide(frame.index)
+        inference = yield from _timed(infer(frame.image, self._manifest, self._infer_config), clock, "infer")
+        height, width = frame.image.shape[:2]
+        with clock.stage("assemble"):
+            assembly = assemble(
+                inference,
+                width=width,
+                height=height,
+                part_labels=self._part_labels,
+                mask_threshold=self._manifest.thresholds.mask,
+            )
+        with clock.stage("track"):
+            assembly, identities = track(self._tracker, assembly, period=period)
+        with clock.stage("encode"):
+            people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
+        result = FrameResult(frame.index, frame.time_s, decision.key_frame, people)
+        return ParsedFrame(result, assembly.maps)
+
+
+def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:
+    """The same steps, with the time between requests added to a stage and none of the engine's."""
+    outputs: EngineOutputs | None = None
+    while True:
+        try:
+            with clock.stage(name):
+                request = next(steps) if outputs is None else steps.send(outputs)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        outputs = yield request
+
+
+def drive(steps: Steps[T], engine: Engine, *, clock: StageClock | None = None) -> T:
+    """Carry out steps on an engine, one request after the other, and return their result."""
+    clock = clock or StageClock()
+    try:
+        request = next(steps)
+        while True:
+            with clock.stage(request.graph):
+                outputs = engine.run(request.graph, request.inputs)
+            request = steps.send(outputs)
+    except StopIteration as end:
+        result: T = end.value
+        return result
