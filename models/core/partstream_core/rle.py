@@ -7,7 +7,7 @@ making the full one: both matter at video size, where masks one by one are the s
 Shape suffixes: H height, W width of the frame; h, w of a crop; R runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +106,23 @@ def area(rle: Rle) -> int:
         ValueError: The counts are damaged, or do not fit the size.
     """
     return int(run_lengths(rle)[1::2].sum())
+
+
+def iou_matrix(a_N: Sequence[Rle], b_M: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """Intersection over union of each pair of masks, [N, M].
+
+    Raises:
+        ValueError: A mask is damaged, or they are not all of one size.
+    """
+    sizes = {(rle.height, rle.width) for rle in (*a_N, *b_M)}
+    if len(sizes) > 1:
+        raise ValueError(f"masks must have one size to be compared, got {sorted(sizes)}")
+    if not a_N or not b_M:
+        return np.zeros((len(a_N), len(b_M)))
+    for rle in (*a_N, *b_M):
+        run_lengths(rle)
+    a, b = ([{"size": [rle.height, rle.width], "counts": rle.counts} for rle in side] for side in (a_N, b_M))
+    return np.asarray(coco.iou(a, b, [0] * len(b)))
 
 
 def run_lengths(rle: Rle) -> IntArray:
