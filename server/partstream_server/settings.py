@@ -42,47 +42,56 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(
-        8000,
+        default=8000,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("PARTSTREAM_PORT", "PORT"),
         description="Port to listen on; `PORT` is read where this is not set; 0 takes a free one.",
     )
     allow_remote: bool = Field(
-        False,
+        default=False,
         description="Allow an address that other machines reach. "
         "There is no authentication: put a proxy in front.",
     )
     bundle: Path | None = Field(
-        None, description="Directory of the bundle; empty: the one that ships inside."
+        default=None, description="Directory of the bundle; empty: the one that ships inside."
     )
     provider: Provider = Field(
-        "auto", description="What runs the network: `auto`, `openvino`, `onnxruntime` or `cuda`."
+        default="auto", description="What runs the network: `auto`, `openvino`, `onnxruntime` or `cuda`."
     )
-    precision: Precision = Field("auto", description="Arithmetic: `auto`, `f32` or `bf16`.")
-    threads: int = Field(0, ge=0, description="Threads of the network; 0: as many as there are cores.")
-    max_upload_bytes: int = Field(2 * 1024**3, ge=1, description="Largest upload.")
-    max_duration_s: float = Field(3600.0, gt=0, description="Longest video, in seconds.")
-    max_dimension: int = Field(8192, ge=1, description="Longest side of a frame, in pixels.")
-    max_frames: int = Field(500_000, ge=1, description="Most frames of a video.")
-    max_concurrent: int = Field(2, ge=1, description="Videos parsed at the same time.")
-    queue: int = Field(8, ge=0, description="Requests that may wait for their turn; more are answered 503.")
+    precision: Precision = Field(default="auto", description="Arithmetic: `auto`, `f32` or `bf16`.")
+    threads: int = Field(
+        default=0, ge=0, description="Threads of the network; 0: as many as there are cores."
+    )
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Largest upload.")
+    max_duration_s: float = Field(default=3600.0, gt=0, description="Longest video, in seconds.")
+    max_dimension: int = Field(default=8192, ge=1, description="Longest side of a frame, in pixels.")
+    max_frames: int = Field(default=500_000, ge=1, description="Most frames of a video.")
+    max_concurrent: int = Field(default=2, ge=1, description="Videos parsed at the same time.")
+    queue: int = Field(
+        default=8, ge=0, description="Requests that may wait for their turn; more are answered 503."
+    )
     temp_dir: DirectoryPath | None = Field(
-        None, description="Directory for uploads and results while a request lasts; empty: the system's."
+        default=None,
+        description="Directory for uploads and results while a request lasts; empty: the system's.",
     )
     upload_timeout_s: float = Field(
-        60.0, gt=0, description="Longest pause of an upload before it is given up."
+        default=60.0, gt=0, description="Longest pause of an upload before it is given up."
     )
-    send_timeout_s: float = Field(60.0, gt=0, description="Longest pause of a client that reads its result.")
+    send_timeout_s: float = Field(
+        default=60.0, gt=0, description="Longest pause of a client that reads its result."
+    )
     shutdown_timeout_s: float = Field(
-        8.0, gt=0, description="Time that requests in flight have to finish after SIGTERM."
+        default=8.0, gt=0, description="Time that requests in flight have to finish after SIGTERM."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe lines logged: `debug`, `info`, `warning` or `error`."
+        default="info", description="Least severe lines logged: `debug`, `info`, `warning` or `error`."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of a log line: `text` or `json`.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Form of a log line: `text` or `json`."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -20,7 +20,7 @@ class TextFormatter(logging.Formatter):
         """One line, and the traceback below it where there is one."""
         pairs = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
         line = f"{_clock(record)} {record.levelname.lower()} {record.getMessage()}{pairs}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if _has_error(record) else line
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             **_fields(record),
         }
-        if _has_error(record):
+        if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)
         return json.dumps(document, default=str, ensure_ascii=False)
 
@@ -61,10 +61,6 @@ def _clock(record: logging.LogRecord) -> str:
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     fields: Mapping[str, Any] = getattr(record, "fields", {})
     return fields
-
-
-def _has_error(record: logging.LogRecord) -> bool:
-    return bool(record.exc_info and record.exc_info[0])
 
 
 def _word(value: object) -> str:

@@ -14,6 +14,7 @@ from partstream_core.errors import PartstreamError
 from partstream_server.api.errors import NotReadyError
 from partstream_server.api.gate import Gate
 from partstream_server.api.metrics import Metrics
+from partstream_server.decode import MediaLimits
 from partstream_server.engine.base import Engine
 from partstream_server.settings import Settings
 
@@ -46,6 +47,17 @@ class Service:
         if self._engine is None:
             raise NotReadyError(str(self._failure) if self._failure else "the bundle is being loaded")
         return self._engine
+
+    @property
+    def limits(self) -> MediaLimits:
+        """The largest media that the settings allow."""
+        settings = self.settings
+        return MediaLimits(
+            max_width=settings.max_dimension,
+            max_height=settings.max_dimension,
+            max_duration_s=settings.max_duration_s,
+            max_frames=settings.max_frames,
+        )
 
     async def load(self, opener: EngineOpener) -> None:
         """Open the engine in a thread.

@@ -34,6 +34,11 @@ class ThreadedSteps(Generic[T]):
             raise StopAsyncIteration
         return cast(T, value)
 
+    async def run(self) -> None:
+        """Take every step, for what it does."""
+        async for _ in self:
+            pass
+
     async def aclose(self) -> None:
         """Close the generator, and with it whatever it holds open."""
         with anyio.CancelScope(shield=True):

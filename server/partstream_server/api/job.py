@@ -1,0 +1,95 @@
+"""The parsing of one upload, with its frames counted and its stages timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from partstream_core.results import FrameResult, ModelInfo, VideoInfo
+from partstream_server.api.metrics import Metrics
+from partstream_server.decode import Frame, MediaLimits
+from partstream_server.engine import Engine
+from partstream_server.parser import MediaParser, ParseOptions
+from partstream_server.timing import StageClock
+from partstream_server.values import LabelMaps
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A frame and its people: found in it or, where `every` passed over it, in the last one before it."""
+
+    frame: Frame
+    result: FrameResult
+    maps: LabelMaps
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to parse and how; nothing is open yet."""
+
+    source: Path
+    engine: Engine
+    options: ParseOptions
+    limits: MediaLimits
+    metrics: Metrics
+
+    @contextmanager
+    def open(self, *, with_skipped: bool = False) -> Iterator[OpenJob]:
+        """Open the source.
+
+        Args:
+            with_skipped: Yield also the frames that `every` passes over.
+
+        Raises:
+            MediaError: The source cannot be read; the subclass says why.
+        """
+        clock = StageClock()
+        with MediaParser(
+            self.source,
+            self.engine,
+            self.options,
+            limits=self.limits,
+            with_skipped=with_skipped,
+            clock=clock,
+        ) as parser:
+            yield OpenJob(parser, clock, self.metrics)
+
+
+class OpenJob:
+    """The frames of a job, once, in order."""
+
+    def __init__(self, parser: MediaParser, clock: StageClock, metrics: Metrics) -> None:
+        self._parser = parser
+        self._metrics = metrics
+        self._told: dict[str, float] = {}
+        self.clock = clock
+        """For stages that come after parsing."""
+
+    @property
+    def video(self) -> VideoInfo:
+        """The source; its counts are final after the last frame."""
+        return self._parser.video
+
+    @property
+    def model(self) -> ModelInfo:
+        """What parses it."""
+        return self._parser.model
+
+    def __iter__(self) -> Iterator[Parsed]:
+        last: Parsed | None = None
+        for picture in self._parser:
+            if picture.result is not None and picture.maps is not None:
+                last = Parsed(picture.frame, picture.result, picture.maps)
+                self._metrics.frames.inc()
+                yield last
+            elif last is not None:
+                yield Parsed(picture.frame, last.result, last.maps)
+            self._tell_times()
+
+    def _tell_times(self) -> None:
+        """Pass on what each stage took since the last frame."""
+        for stage, total_s in self.clock.total_s.items():
+            self._metrics.stage_seconds.labels(stage).observe(total_s - self._told.get(stage, 0.0))
+        self._told = dict(self.clock.total_s)

@@ -1,0 +1,117 @@
+"""POST /parse: an upload in, results out in the form that is asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Request
+from python_multipart.multipart import parse_options_header
+from starlette.responses import Response
+
+from partstream_core.errors import NotAVideoError, UnsupportedMediaTypeError
+from partstream_server.api.job import Job
+from partstream_server.api.negotiation import negotiate
+from partstream_server.api.openapi import PARSE_BODY, PARSE_RESPONSES
+from partstream_server.api.outputs import FILE_FORMS, LINES_TYPE, MEDIA_TYPES, to_line, write_lines
+from partstream_server.api.presence import unless_gone
+from partstream_server.api.problems import as_partstream_error, problem_document
+from partstream_server.api.query import Options
+from partstream_server.api.service import Service, service_of
+from partstream_server.api.steps import ThreadedSteps
+from partstream_server.api.streaming import Body, StreamedResponse, file_chunks, file_size
+from partstream_server.api.uploads import UploadLimits, receive_upload
+from partstream_server.api.workspace import open_workspace
+
+router = APIRouter(tags=["parse"])
+_TEXTS: Final = ("text/", "application/json", "application/xml", "application/x-ndjson")
+_log = logging.getLogger("partstream.api")
+
+
+@router.post("/v1/parse", openapi_extra=PARSE_BODY, responses=PARSE_RESPONSES, response_class=Response)
+@router.post("/parse", openapi_extra=PARSE_BODY, responses=PARSE_RESPONSES, response_class=Response)
+async def parse(request: Request, options: Options) -> Response:
+    """People, parts and identities of a video or an image.
+
+    Send it as the file `video` or `image` of a form, or as the body. `Accept` picks the form of the results:
+    one JSON document, NDJSON (a line for each frame as soon as it is ready; a failure half way is a last line
+    `{"error": problem}`), the overlay video, or a zip of label maps.
+    """
+    service = service_of(request)
+    settings = service.settings
+    media_type = negotiate(request.headers.get("accept"), MEDIA_TYPES)
+    engine = service.engine
+    async with AsyncExitStack() as resources:
+        resources.enter_context(service.gate.admit())
+        workspace = resources.enter_context(open_workspace(settings.work_dir))
+        upload = await _receive(request, service, workspace)
+        await resources.enter_async_context(service.gate.turn(request))
+        job = Job(upload, engine, options, service.limits, service.metrics)
+        try:
+            body = await _start(request, service, job, media_type, resources)
+        except NotAVideoError as error:
+            raise _blame_content_type(request, error) from None
+        # From here on the response owns what has to be given back.
+        return StreamedResponse(body, resources=resources.pop_all(), send_timeout_s=settings.send_timeout_s)
+    raise AssertionError("the stack above swallows nothing")
+
+
+async def _receive(request: Request, service: Service, workspace: Path) -> Path:
+    upload = workspace / "upload"
+    settings = service.settings
+    limits = UploadLimits(max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    await receive_upload(request, upload, limits, service.metrics.upload_bytes.inc)
+    return upload
+
+
+async def _start(
+    request: Request, service: Service, job: Job, media_type: str, resources: AsyncExitStack
+) -> Body:
+    """The body of the answer, once it is sure that there will be one.
+
+    Raises:
+        PartstreamError: The media cannot be parsed.
+        ClientDisconnect: The client left.
+    """
+    if media_type == LINES_TYPE:
+        lines = ThreadedSteps(write_lines(job), service.limiter)
+        resources.push_async_callback(lines.aclose)
+        first = await unless_gone(request, lambda: anext(lines, b""))
+        return Body(_lines(request, first, lines), media_type, {"Cache-Control": "no-store"})
+    form = FILE_FORMS[media_type]
+    path = job.source.with_name(form.name)
+    steps = ThreadedSteps(form.write(job, path), service.limiter)
+    resources.push_async_callback(steps.aclose)
+    await unless_gone(request, steps.run)
+    headers = {
+        "Content-Length": str(await file_size(path)),
+        "Content-Disposition": f'{form.disposition}; filename="{form.name}"',
+        "Cache-Control": "no-store",
+    }
+    return Body(file_chunks(path), media_type, headers)
+
+
+async def _lines(request: Request, first: bytes, lines: ThreadedSteps[bytes]) -> AsyncGenerator[bytes, None]:
+    """Lines as they are ready; a failure is the last of them."""
+    yield first
+    try:
+        async for line in lines:
+            yield line
+    except Exception as error:
+        problem = problem_document(error, instance=request.url.path)
+        request.state.problem_code = problem["code"]
+        if as_partstream_error(error) is None:
+            _log.exception("parsing broke off", extra={"fields": {"request": request.state.request_id}})
+        yield to_line({"error": problem})
+
+
+def _blame_content_type(request: Request, error: NotAVideoError) -> Exception:
+    """The error of a body that is no video: that of its content type, if that never claimed it to be one."""
+    declared, _ = parse_options_header(request.headers.get("content-type", ""))
+    name = declared.decode("latin-1")
+    if name.startswith(_TEXTS):
+        return UnsupportedMediaTypeError(f"send a video or an image, not {name}")
+    return error

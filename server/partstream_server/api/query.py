@@ -1,0 +1,34 @@
+"""Options of a parse, as they stand in the query."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Query
+from pydantic import Field
+
+from partstream_server.parser import MaskForm, ParseOptions
+
+
+class ParseQuery(ParseOptions):
+    """The options with what /docs says about them; a name that is not among them is refused."""
+
+    score_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Leave out people below this score. [as the bundle says]",
+    )
+    every: int = Field(default=1, ge=1, description="Parse every n-th frame.")
+    max_frames: int | None = Field(
+        default=None, ge=1, description="Stop after this many frames of the source, parsed or not. [all]"
+    )
+    masks: MaskForm = Field(
+        default=MaskForm.RLE, description="Masks as COCO run lengths, as polygons, or none at all."
+    )
+
+
+Options = Annotated[ParseQuery, Query()]
+OPTIONS: Final = tuple(ParseQuery.model_fields)
+"""Names of the options."""

@@ -1,0 +1,95 @@
+"""A real server on a loopback port, in a thread of the tests' process."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from partstream_core.errors import PartstreamError
+from partstream_server.api.app import create_app
+from partstream_server.api.service import Service
+from partstream_server.engine import Engine
+from partstream_server.serve import address_of, listen
+from partstream_server.settings import Settings
+from tests.server.media_fixtures import image
+
+PATIENCE_S = 60.0
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds; fail when patience ends."""
+    deadline = time.monotonic() + PATIENCE_S
+    tick = threading.Event()
+    while not holds():
+        assert time.monotonic() < deadline, f"not so after {PATIENCE_S:g} s: {what}"
+        tick.wait(0.01)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs in a thread of this process."""
+
+    url: str
+    http: httpx.Client
+    service: Service
+    work_dir: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        url = httpx.URL(self.url)
+        assert url.port is not None
+        return url.host, url.port
+
+    def parse(self, body: bytes, accept: str = "*/*", **options: Any) -> httpx.Response:
+        """Send a file as the raw body."""
+        return self.http.post("/parse", content=body, headers={"Accept": accept}, params=options)
+
+    def files(self) -> list[Path]:
+        """Whatever lies in the directory of temporary files."""
+        return sorted(self.work_dir.iterdir())
+
+    def check_unharmed(self) -> None:
+        """Nothing is left behind, and the next client is served."""
+        eventually(lambda: self.service.gate.num_inside == 0, "no request is inside")
+        eventually(lambda: not self.files(), "no temporary file is left")
+        assert self.http.get("/readyz").status_code == 200
+        answer = self.parse(image())
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["frames"]) == 1
+        eventually(lambda: not self.files(), "no temporary file is left")
+
+
+@contextmanager
+def serving(
+    engine: Engine | None,
+    work_dir: Path,
+    *,
+    on_failure: Callable[[PartstreamError], None] | None = None,
+    **options: Any,
+) -> Iterator[Running]:
+    """Run a server; the options are settings. Without an engine it opens one of its own."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    settings = Settings(temp_dir=work_dir, **options)
+    app = create_app(settings, engine, on_failure=on_failure)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, loop="asyncio", http="h11", timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        url = address_of(listener)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+        thread.start()
+        try:
+            with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
+                yield Running(url, http, app.state.service, work_dir)
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE_S)
+    assert not thread.is_alive()
