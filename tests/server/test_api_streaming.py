@@ -85,8 +85,12 @@ def test_an_error_of_the_work_arrives_as_it_is() -> None:
     async def fail() -> None:
         raise KeyError("mine")
 
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep_forever()
+        raise AssertionError("the client stays")
+
     with pytest.raises(KeyError, match="mine"):
-        anyio.run(unless_gone, Request(SCOPE, anyio.sleep_forever), fail)
+        anyio.run(unless_gone, Request(SCOPE, receive), fail)
 
 
 def test_closing_waits_for_a_step_whose_caller_was_cancelled() -> None:

@@ -16,19 +16,18 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from partstream_core.labels import PALETTE
-from partstream_core.results import document_to_json, frame_to_json
+from partstream_core.results import document_to_json
+from partstream_core.results_io import ndjson_line
 from partstream_server.api.job import Job, OpenJob, Parsed
+from partstream_server.folder import part_png
 from partstream_server.overlay import draw
 from partstream_server.writer import VideoWriter
 
 Lines: TypeAlias = Generator[bytes, None, None]
 Steps: TypeAlias = Generator[None, None, None]
 
-_PALETTE: Final = PALETTE.tobytes()
 _FAST: Final = 1
 """Deflate level of label maps: they are large and simple."""
 
@@ -53,7 +52,7 @@ def write_lines(job: Job) -> Lines:
     """A line for each frame."""
     with job.open() as source:
         for parsed in source:
-            yield to_line(frame_to_json(parsed.result))
+            yield ndjson_line(parsed.result).encode()
 
 
 def write_document(job: Job, path: Path) -> Steps:
@@ -106,29 +105,20 @@ MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/
 """All forms, the usual one first."""
 
 
-def part_png(part_HW: npt.NDArray[np.uint8]) -> bytes:
-    """A part map as a PNG whose pixels are part numbers, shown in the palette's colours."""
-    picture = Image.fromarray(np.ascontiguousarray(part_HW), "P")
-    picture.putpalette(_PALETTE)
-    return _png(picture)
-
-
 def identity_png(parsed: Parsed) -> bytes:
     """A 16-bit PNG whose pixels are identities, 0 where nobody is."""
     table = np.zeros(len(parsed.result.people) + 1, np.uint16)
     table[1:] = [person.identity for person in parsed.result.people]
-    return _png(Image.fromarray(np.ascontiguousarray(table[parsed.maps.person_HW])))
-
-
-def _png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=_FAST)
+    Image.fromarray(np.ascontiguousarray(table[parsed.maps.person_HW])).save(
+        file, "PNG", compress_level=_FAST
+    )
     return file.getvalue()
 
 
 def _append(file: io.BufferedWriter, parsed: Parsed) -> None:
     file.write(b"," if file.tell() else b"")
-    file.write(to_line(frame_to_json(parsed.result)))
+    file.write(ndjson_line(parsed.result).encode())
 
 
 def _join(source: OpenJob, frames: Path, path: Path) -> None:
