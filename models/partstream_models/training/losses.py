@@ -30,9 +30,8 @@ class LossConfig:
     mask: float = 2.0
     parts: float = 2.0
     parts_dice: float = 1.0
-    identity: float = 0.15
+    identity: float = 0.3
     triplet: float = 0.3
-    triplet_margin: float = 0.3
     hard_share: float = 0.3
     """Share of the pixels, hardest first, that the parsing loss looks at (OHEM)."""
 
@@ -158,7 +157,7 @@ class LiveLoss(nn.Module):
         ).to(embeddings.device)
         logits = embeddings @ F.normalize(self.identities, dim=1).T * 16.0
         classify = F.cross_entropy(logits, identity_R)
-        triplet = triplet_loss(embeddings, identity_R, positives.image_R, margin=self._config.triplet_margin)
+        triplet = triplet_loss(embeddings, identity_R, positives.image_R)
         return classify * self._config.identity, triplet * self._config.triplet
 
 
@@ -199,14 +198,21 @@ def _area(boxes_R4: Tensor) -> Tensor:
     return (boxes_R4[:, 2:] - boxes_R4[:, :2]).clamp(min=0).prod(dim=1)
 
 
-def triplet_loss(embeddings_RD: Tensor, identity_R: Tensor, image_R: Tensor, *, margin: float) -> Tensor:
-    """Batch-hard triplet loss on cosine distance (HVISNet eq. 1); positives come from other images."""
-    distance = 1 - embeddings_RD @ embeddings_RD.T
+def triplet_loss(
+    embeddings_RD: Tensor, identity_R: Tensor, image_R: Tensor, *, temperature: float = 0.1
+) -> Tensor:
+    """Smooth triplet loss on cosine similarity: log(1 + sum over negatives of exp((s_an - s_ap) / temperature)).
+
+    HVISNet's eq. 1 with the hinge made smooth and every negative heard: with the hardest one alone and a hinge the
+    embeddings fell onto one point. Positives come from other images.
+
+    Returns:
+        The mean over pairs of anchor and positive; zero where there are none.
+    """
+    similarity = embeddings_RD @ embeddings_RD.T / temperature
     same = identity_R[:, None] == identity_R[None]
-    elsewhere = image_R[:, None] != image_R[None]
-    farthest = torch.where(same & elsewhere, distance, -1.0).amax(dim=1)
-    nearest = torch.where(~same, distance, 3.0).amin(dim=1)
-    usable = (farthest >= 0) & (nearest < 3)
-    if not usable.any():
-        return distance.sum() * 0.0
-    return F.relu(farthest - nearest + margin)[usable].mean()
+    positive = same & (image_R[:, None] != image_R[None])
+    if not positive.any() or same.all():
+        return similarity.sum() * 0.0
+    negatives = similarity.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return F.softplus(negatives - similarity)[positive].mean()

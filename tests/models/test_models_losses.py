@@ -1,0 +1,195 @@
+"""Losses against loops, and what they must not see."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from partstream_core.labels import NUM_PARTS, VOID
+from partstream_models.data.batches import Batch, BatchConfig, Batches, People
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.networks.fcos import all_locations
+from partstream_models.networks.live import DenseOutputs, LiveNetwork
+from partstream_models.training.losses import LiveLoss, LossConfig, focal_loss, giou_loss, triplet_loss
+
+SIZE = 64
+NUM_LOCATIONS = 8 * 8 + 4 * 4 + 2 * 2
+
+
+def test_focal_loss_agrees_with_its_formula() -> None:
+    logits, truth = [-3.0, -0.4, 0.0, 1.2, 4.0, 2.0], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+    expected = []
+    for logit, is_person in zip(logits, truth, strict=True):
+        p = 1 / (1 + math.exp(-logit))
+        hit = p if is_person else 1 - p
+        expected.append(-(0.25 if is_person else 0.75) * (1 - hit) ** 2 * math.log(hit))
+    assert torch.allclose(focal_loss(torch.tensor(logits), torch.tensor(truth)), torch.tensor(expected))
+
+
+def giou_by_hand(a: list[float], b: list[float]) -> float:
+    def area(left: float, top: float, right: float, bottom: float) -> float:
+        return max(right - left, 0) * max(bottom - top, 0)
+
+    overlap = area(max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
+    outer = area(min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    union = area(*a) + area(*b) - overlap
+    return overlap / union - (outer - union) / outer
+
+
+def test_giou_loss_agrees_with_loops() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 20, (40, 2, 2, 2))
+    boxes = np.concatenate([corners.min(axis=2), corners.max(axis=2)], axis=2)
+    expected = [1 - giou_by_hand(a.tolist(), b.tolist()) for a, b in boxes]
+    found = giou_loss(torch.from_numpy(boxes[:, 0]), torch.from_numpy(boxes[:, 1]))
+    assert np.allclose(found.numpy(), expected)
+    assert (found >= 0).all()
+    assert (found <= 2).all()
+    same = torch.from_numpy(boxes[:, 0])
+    assert torch.allclose(giou_loss(same, same), torch.zeros(40, dtype=torch.float64))
+
+
+def triplet_by_loops(
+    embeddings: Tensor, identity: list[int], image: list[int], temperature: float
+) -> float | None:
+    terms = []
+    for anchor in range(len(identity)):
+        looks = [float(embeddings[anchor] @ other) / temperature for other in embeddings]
+        negatives = [look for look, who in zip(looks, identity, strict=True) if who != identity[anchor]]
+        for other, look in enumerate(looks):
+            if identity[other] == identity[anchor] and image[other] != image[anchor] and negatives:
+                terms.append(math.log1p(sum(math.exp(negative - look) for negative in negatives)))
+    return sum(terms) / len(terms) if terms else None
+
+
+def test_triplet_loss_agrees_with_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.nn.functional.normalize(
+        torch.randn(12, 8, generator=generator, dtype=torch.float64), dim=1
+    )
+    identity, image = [0, 1, 2, 0, 1, 2, 0, 0, 3, 4, 1, 2], [0, 0, 0, 1, 1, 1, 0, 1, 0, 1, 2, 2]
+    found = triplet_loss(embeddings, torch.tensor(identity), torch.tensor(image), temperature=0.2)
+    expected = triplet_by_loops(embeddings, identity, image, 0.2)
+    assert expected is not None
+    assert float(found) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("identity", "image"), [([0, 1, 2], [0, 0, 0]), ([5, 5], [0, 1]), ([0], [0])])
+def test_without_a_usable_triplet_the_loss_is_zero_and_has_a_gradient(
+    identity: list[int], image: list[int]
+) -> None:
+    embeddings = torch.randn(len(identity), 4, requires_grad=True)
+    loss = triplet_loss(embeddings, torch.tensor(identity), torch.tensor(image))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0
+    assert embeddings.grad is not None
+
+
+def one_person_batch() -> Batch:
+    """One image with one person in the middle, their parts in two halves, and a void strip on the right."""
+    parts = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    parts[:, 16:32, 16:48], parts[:, 32:56, 16:48], parts[..., 56:] = 5, 9, VOID
+    instances = torch.where(parts == VOID, VOID, (parts > 0).to(torch.uint8))
+    people = People(
+        torch.tensor([[16.0, 16.0, 48.0, 56.0]]),
+        torch.tensor([[32.0, 36.0]]),
+        torch.tensor([2]),
+        torch.tensor([1]),
+    )
+    return Batch(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8), parts, instances, (people,))
+
+
+def outputs(*, seed: int = 0) -> DenseOutputs:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(1, *shape, generator=generator)
+
+    return DenseOutputs(
+        random(NUM_LOCATIONS), random(NUM_LOCATIONS, 4).exp() * 8, random(NUM_LOCATIONS),
+        random(NUM_LOCATIONS, 169) * 0.1, random(NUM_LOCATIONS, 64), random(8, 8, 8),
+        random(NUM_PARTS, 16, 16),
+    )  # fmt: skip
+
+
+def terms_of(dense: DenseOutputs, batch: Batch) -> dict[str, float]:
+    torch.manual_seed(0)
+    loss = LiveLoss(config=LossConfig(), num_identities=4, class_weights=torch.ones(NUM_PARTS))
+    return {name: float(value.detach()) for name, value in loss(dense, batch).items()}
+
+
+def test_every_term_is_there_and_finite() -> None:
+    terms = terms_of(outputs(), one_person_batch())
+    assert set(terms) == {
+        "score", "parts", "parts_dice", "box", "center", "mask", "identity", "triplet",
+    }  # fmt: skip
+    assert all(math.isfinite(value) for value in terms.values())
+
+
+def test_an_image_without_people_has_no_terms_of_people() -> None:
+    batch = one_person_batch()
+    nobody = People(torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64),
+                    torch.zeros(0, dtype=torch.int64))  # fmt: skip
+    empty = Batch(batch.images_BHWC, batch.parts_BHW * 0, batch.instances_BHW * 0, (nobody,))
+    assert set(terms_of(outputs(), empty)) == {"score", "parts", "parts_dice"}
+
+
+def test_what_lies_in_void_changes_no_term() -> None:
+    batch, dense = one_person_batch(), outputs()
+    locations, _ = all_locations(SIZE, SIZE)
+    in_void = locations[:, 0] > 56
+    person, parts = dense.person_logits.clone(), dense.part_logits.clone()
+    person[:, in_void] += 7
+    parts[..., 14:] += torch.randn(1, NUM_PARTS, 16, 2) * 5
+    changed = dense._replace(person_logits=person, part_logits=parts)
+    assert terms_of(changed, batch) == terms_of(dense, batch)
+    person[:, ~in_void] += 7
+    assert terms_of(dense._replace(person_logits=person), batch)["score"] != terms_of(dense, batch)["score"]
+
+
+def test_right_answers_cost_next_to_nothing() -> None:
+    batch, dense = one_person_batch(), outputs()
+    truth = batch.parts_BHW[:, 2::4, 2::4].long()
+    right = torch.nn.functional.one_hot(truth.clamp(max=19), NUM_PARTS).permute(0, 3, 1, 2) * 40.0
+    locations, _ = all_locations(SIZE, SIZE)
+    x, y = locations[:, 0], locations[:, 1]
+    sides = torch.stack([x - 16, y - 16, 48 - x, 56 - y], dim=1)[None]
+    terms = terms_of(dense._replace(part_logits=right, distances=sides), batch)
+    assert terms["parts"] < 1e-6
+    assert terms["parts_dice"] < 1e-6
+    assert terms["box"] < 1e-5
+
+
+def test_the_parsing_loss_is_the_mean_over_the_hardest_pixels() -> None:
+    batch, dense = one_person_batch(), outputs()
+    truth = batch.parts_BHW[0, 2::4, 2::4].tolist()
+    costs = []
+    for row in range(16):
+        for column in range(16):
+            label = truth[row][column]
+            shares = dense.part_logits[0, :, row, column].softmax(dim=0)
+            costs.append(0.0 if label == VOID else -math.log(float(shares[label])))
+    hardest = sorted(costs, reverse=True)[: int(256 * LossConfig().hard_share)]
+    expected = LossConfig().parts * sum(hardest) / len(hardest)
+    assert terms_of(dense, batch)["parts"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_few_updates_on_one_batch_lower_the_loss_and_leave_no_weight_out(photos: PhotoCache) -> None:
+    torch.manual_seed(0)
+    batch = Batches(photos, BatchConfig(batch_size=2, sizes=((96, 96),)), seed=4).draw(0)
+    assert all(len(people.boxes_N4) for people in batch.people)
+    network = LiveNetwork()
+    loss = LiveLoss(config=LossConfig(), num_identities=len(photos), class_weights=torch.ones(NUM_PARTS))
+    optimiser = torch.optim.AdamW([*network.parameters(), *loss.parameters()], lr=1e-3)
+    images = batch.images_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
+    totals = []
+    for _ in range(12):
+        total = torch.stack(list(loss(network(images), batch).values())).sum()
+        optimiser.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        totals.append(float(total.detach()))
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert totals[-1] < 0.8 * totals[0]
