@@ -1,0 +1,5 @@
+"""`python -m partstream_export`."""
+
+from partstream_export.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""Bundles of the live network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from partstream_core.labels import PARTS
+from partstream_core.manifest import (
+    Capabilities,
+    Channels,
+    InputSpec,
+    Manifest,
+    Normalisation,
+    Strides,
+    Thresholds,
+)
+from partstream_core.schedule import ScheduleConfig
+from partstream_export import __version__
+from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_graphs, write_manifest
+from partstream_export.graphs import MULTIPLE, GraphDefinition
+from partstream_export.live_graphs import live_graphs
+from partstream_export.live_parity import CASES, Case, LiveGraphs, live_differences
+from partstream_export.parity import Difference, OnnxGraph, require_parity
+from partstream_export.tracing import OPSET, to_bytes, trace, without
+from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
+from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_CHANNELS, FEATURE_STRIDE, LiveNetwork
+
+TRAINING_DATA = (
+    "Clothing Co-Parsing photos and labels (Yang, Luo, Lin, CVPR 2014; published under Apache-2.0)",
+    "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
+)
+"""What the recipes of this repository train the live network on."""
+THRESHOLDS = Thresholds(score=0.4, nms=0.6, mask=0.5, candidate=0.05)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveBundle:
+    """What a bundle says beside what its weights say."""
+
+    name: str = "partstream-live"
+    version: str = __version__
+    training_data: tuple[str, ...] = TRAINING_DATA
+    top_k: int = 64
+    longer_side: int = 512
+    thresholds: Thresholds = THRESHOLDS
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    model_card: str | None = None
+    """Text of the model card that goes with the weights."""
+
+    def manifest(self) -> Manifest:
+        """The manifest, still without its graphs."""
+        return Manifest(
+            name=self.name,
+            version=self.version,
+            licence="Apache-2.0",
+            training_data=self.training_data,
+            opset=OPSET,
+            graphs={},
+            normalisation=Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3, colour="rgb"),
+            strides=Strides(feature=FEATURE_STRIDE, parts=4, masks=4),
+            channels=Channels(
+                feature=FEATURE_CHANNELS, mask_features=MASK_CHANNELS, mask_parameters=NUM_MASK_PARAMETERS
+            ),
+            capabilities=Capabilities(parts=PARTS[1:], embedding=EMBEDDING_CHANNELS, temporal="none"),
+            input=InputSpec(longer_side=self.longer_side, multiple=MULTIPLE),
+            top_k=self.top_k,
+            thresholds=self.thresholds,
+            schedule=ScheduleConfig(interval=1),
+            evaluation=self.evaluation,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TracedGraph:
+    """A definition and the model that was traced from it, probes and all."""
+
+    definition: GraphDefinition
+    model: onnx.ModelProto
+
+    def shipped(self) -> onnx.ModelProto:
+        """The model without its probes."""
+        return without(self.model, [probe.name for probe in self.definition.probes])
+
+
+def trace_live(network: LiveNetwork, *, top_k: int) -> dict[str, TracedGraph]:
+    """The live network's graphs by name."""
+    return {
+        definition.name: TracedGraph(definition, trace(definition))
+        for definition in live_graphs(network, top_k=top_k)
+    }
+
+
+def write_live(
+    out: Path,
+    network: LiveNetwork,
+    traced: Mapping[str, TracedGraph],
+    bundle: LiveBundle,
+    *,
+    force: bool = False,
+    cases: Sequence[Case] = CASES,
+) -> list[Difference]:
+    """Write a bundle whose graphs compute what the network computes, and return how far they differ.
+
+    Raises:
+        ParityError: A graph computes something else; nothing is written.
+        BundleError: The manifest would be wrong.
+        OSError: It cannot be written there.
+    """
+    with draft_of(out, force=force) as draft:
+        definitions = tuple(graph.definition for graph in traced.values())
+        specs = write_graphs(draft, definitions, {name: graph.shipped() for name, graph in traced.items()})
+        graphs = LiveGraphs(
+            backbone=OnnxGraph((draft / specs["backbone"].file).read_bytes()),
+            heads=OnnxGraph((draft / specs["heads"].file).read_bytes()),
+            probed_heads=OnnxGraph(to_bytes(traced["heads"].model)),
+            instances=OnnxGraph((draft / specs["instances"].file).read_bytes()),
+        )
+        differences = live_differences(network, graphs, top_k=bundle.top_k, cases=cases)
+        require_parity(differences)
+        write_manifest(draft, bundle.manifest(), specs)
+        if bundle.model_card is not None:
+            (draft / MODEL_CARD_NAME).write_text(bundle.model_card, encoding="utf-8")
+    return differences

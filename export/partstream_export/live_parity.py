@@ -1,0 +1,140 @@
+"""The live network's graphs against the network itself.
+
+Each graph is fed with what torch feeds its own part. Dense outputs are compared before any selection, and
+chosen rows with what torch says at the same location, so that two nearly equal scores may change places.
+
+Shape suffixes: B batch, C channels, H and W network size, L locations, K chosen detections, R rows (people).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from partstream_export.parity import Difference, OnnxGraph, compare
+from partstream_models.networks.condinst import mask_logits
+from partstream_models.networks.fcos import all_locations, decode_boxes
+from partstream_models.networks.live import FEATURE_STRIDE, DenseOutputs, LiveNetwork, select
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Sizes to run at."""
+
+    batch: int
+    height: int
+    width: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.batch}x{self.height}x{self.width}, {self.rows} rows"
+
+
+CASES = (Case(1, 288, 512, 1), Case(2, 512, 352, 8), Case(3, 64, 64, 17), Case(1, 32, 32, 3))
+"""At the last, all locations fit into the K chosen ones, and rows of padding follow."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LiveGraphs:
+    """The graphs to compare."""
+
+    backbone: OnnxGraph
+    heads: OnnxGraph
+    probed_heads: OnnxGraph
+    """The heads with their probes."""
+    instances: OnnxGraph
+
+
+def live_differences(
+    network: LiveNetwork, graphs: LiveGraphs, *, top_k: int, cases: Sequence[Case] = CASES
+) -> list[Difference]:
+    """Every output's difference at every size; the network is put into evaluation mode."""
+    network.eval()
+    differences: list[Difference] = []
+    for number, case in enumerate(cases):
+        generator = torch.Generator().manual_seed(number)
+        with torch.inference_mode():
+            differences += _case_differences(network, graphs, case, top_k, generator)
+    return differences
+
+
+def _case_differences(
+    network: LiveNetwork, graphs: LiveGraphs, case: Case, top_k: int, generator: torch.Generator
+) -> list[Difference]:
+    image = _picture(case, generator)
+    feature = network.backbone(image)
+    dense = network.heads(feature, image)
+    chosen = select(dense, image, top_k=top_k)
+    inputs = {"feature": feature, "image": image}
+    backbone = graphs.backbone.run({"image": image})
+    heads = graphs.heads.run(inputs)
+    chained = graphs.heads.run({"feature": backbone["feature"], "image": image})
+    rows = _some_rows(dense, case, generator)
+    masks = mask_logits(*rows.values(), stride=FEATURE_STRIDE).sigmoid()
+    name = str(case)
+    return [
+        *compare("backbone", name, {"feature": feature}, backbone),
+        *compare("heads, dense", name, _dense_reference(dense), graphs.probed_heads.run(inputs)),
+        *compare("heads", name, _chosen_reference(dense, case, heads), heads),
+        *compare("heads", name, {"scores in order": chosen.scores}, {"scores in order": heads["scores"]}),
+        *compare("backbone and heads", name, {"scores": chosen.scores}, chained),
+        *compare("instances", name, {"masks": masks}, graphs.instances.run(rows)),
+    ]
+
+
+def _picture(case: Case, generator: torch.Generator) -> Tensor:
+    """Soft patches with some noise, [B, 3, H, W] in [-1, 1]."""
+    size = (case.height, case.width)
+    patches = torch.randn(case.batch, 3, case.height // 16, case.width // 16, generator=generator)
+    noise = torch.randn(case.batch, 3, *size, generator=generator)
+    return (F.interpolate(patches, size, mode="bilinear") + 0.1 * noise).clamp(-1, 1)
+
+
+def _dense_reference(dense: DenseOutputs) -> dict[str, Tensor]:
+    return {
+        "person_logits": dense.person_logits,
+        "distances": dense.distances,
+        "centerness_logits": dense.centerness_logits,
+        "dense_mask_parameters": dense.mask_parameters,
+        "dense_embeddings": dense.embeddings,
+        "mask_features": dense.mask_features,
+        "part_logits": dense.part_logits,
+    }
+
+
+def _chosen_reference(dense: DenseOutputs, case: Case, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What torch says at the locations that the graph chose; rows of padding as the graph has them."""
+    locations_L3, _ = all_locations(case.height, case.width)
+    away_BKL = torch.cdist(heads["locations"].double(), locations_L3.double().expand(case.batch, -1, -1))
+    index_BK = away_BKL.argmin(dim=2)
+    scores_BL = (dense.person_logits.sigmoid() * dense.centerness_logits.sigmoid()).sqrt()
+    real_BK = torch.arange(index_BK.shape[1]).expand_as(index_BK) < len(locations_L3)
+
+    def at(table_BLC: Tensor, name: str | None = None) -> Tensor:
+        rows_BKC = table_BLC.gather(1, index_BK[..., None].expand(-1, -1, table_BLC.shape[2]))
+        return rows_BKC if name is None else torch.where(real_BK[..., None], rows_BKC, heads[name])
+
+    return {
+        "boxes": at(decode_boxes(locations_L3, dense.distances), "boxes"),
+        "scores": torch.where(real_BK, at(scores_BL[..., None])[..., 0], 0.0),
+        "locations": at(locations_L3.expand(case.batch, -1, -1)),
+        "mask_parameters": at(dense.mask_parameters, "mask_parameters"),
+        "embeddings": at(F.normalize(dense.embeddings, dim=-1), "embeddings"),
+        "mask_features": dense.mask_features,
+        "part_probabilities": dense.part_logits.softmax(dim=1),
+    }
+
+
+def _some_rows(dense: DenseOutputs, case: Case, generator: torch.Generator) -> dict[str, Tensor]:
+    """Inputs of the instances graph: people at any locations of any images."""
+    locations_L3, _ = all_locations(case.height, case.width)
+    image_R = torch.randint(case.batch, (case.rows,), generator=generator)
+    place_R = torch.randint(len(locations_L3), (case.rows,), generator=generator)
+    return {
+        "mask_features": dense.mask_features,
+        "mask_parameters": dense.mask_parameters[image_R, place_R],
+        "locations": locations_L3[place_R],
+        "batch_index": image_R,
+    }
