@@ -38,6 +38,8 @@ def load_convolutions(path: Path) -> list[Convolution]:
         raise ValueError(f"no pretrained weights at {path}")
     try:
         rows = torch.load(path, weights_only=True)
+        if not isinstance(rows, list) or not rows:
+            raise TypeError(f"it holds a {type(rows).__name__}")
         return [
             Convolution(
                 name=str(row["name"]),

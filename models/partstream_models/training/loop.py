@@ -129,7 +129,7 @@ class _Run:
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             self.skipped += 1
-            return {name: float(value) for name, value in terms.items()}
+            return {name: float(value.detach()) for name, value in terms.items()}
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)

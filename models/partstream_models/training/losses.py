@@ -201,10 +201,10 @@ def _area(boxes_R4: Tensor) -> Tensor:
 def triplet_loss(
     embeddings_RD: Tensor, identity_R: Tensor, image_R: Tensor, *, temperature: float = 0.1
 ) -> Tensor:
-    """Smooth triplet loss on cosine similarity: log(1 + sum over negatives of exp((s_an - s_ap) / temperature)).
+    """Smooth triplet loss on cosine similarity s: log(1 + sum over n of exp((s_an - s_ap) / temperature)).
 
-    HVISNet's eq. 1 with the hinge made smooth and every negative heard: with the hardest one alone and a hinge the
-    embeddings fell onto one point. Positives come from other images.
+    HVISNet's eq. 1 with the hinge made smooth and every negative heard: with the hardest alone and a hinge
+    the embeddings fell onto one point. Positives come from other images.
 
     Returns:
         The mean over pairs of anchor and positive; zero where there are none.
