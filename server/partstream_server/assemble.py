@@ -1,10 +1,10 @@
 """From candidates and parsing to people: who is kept, and who and what each pixel of the source frame is.
 
-The network's resolution decides which people are kept and how sure their parts are; the pixels of the frame
-are given away by the same rule (`partstream_core.fusion.assemble`) among interpolated probabilities.
+The network's resolution decides which people are kept and how sure their parts are; the pixels of the frame are
+given away by the same rule (`partstream_core.fusion.assemble`) among interpolated probabilities.
 
-Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W,
-H the frame.
+Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W, H
+the frame.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from scipy import ndimage
 
 from partstream_core import fusion
 from partstream_core.boxes import Box
-from partstream_server.upsample import MAX_LABEL, Cells, Contest, cells_of, tight
+from partstream_server.upsample import MAX_LABEL, Cells, Contest, Grid, LevelArray, around, levels, tight
 from partstream_server.values import Assembly, Crop, FloatArray, FoundPerson, Inference, LabelMaps, MapArray
 
 MAX_PEOPLE = MAX_LABEL
 """People that a frame can hold."""
 
 _BACKGROUND = 1
+"""Label of the background where parts contend; a part's is its index plus this."""
 
 
 def assemble(
@@ -35,8 +36,7 @@ def assemble(
         inference: What the network found.
         width: Of the source frame.
         height: Of the source frame.
-        part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background
-            first.
+        part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background first.
         mask_threshold: Probability above which a pixel can be a person's.
     """
     fused = fusion.assemble(
@@ -45,81 +45,87 @@ def assemble(
         mask_threshold=mask_threshold,
     )
     rows = fused.kept[:MAX_PEOPLE]
-    masks_Nwh = np.ascontiguousarray(inference.masks_Nhw[rows].transpose(0, 2, 1))
-    map_width, map_height = inference.part_probabilities_Phw.shape[:0:-1]
-    people = Contest(width=width, height=height, map_width=map_width, map_height=map_height)
-    regions = [_region(mask_wh > mask_threshold) for mask_wh in masks_Nwh]
-    for number, (mask_wh, region) in enumerate(zip(masks_Nwh, regions, strict=True), start=1):
-        people.enter(number, mask_wh, region, above=mask_threshold)
-    person_WH = people.labels()
-
-    parts = Contest(width=width, height=height, map_width=map_width, map_height=map_height)
-    probabilities_Pwh = np.ascontiguousarray(inference.part_probabilities_Phw.transpose(0, 2, 1))
-    owner_wh, part_wh = np.ascontiguousarray(fused.owner_HW.T), np.ascontiguousarray(fused.part_map_HW.T)
-    for row, region in zip(rows, regions, strict=True):
-        own_wh = region.of(owner_wh) == row
-        _enter_parts(parts, region, region.of(part_wh) * own_wh, probabilities_Pwh, part_labels)
-    part_WH = (parts.labels() - _BACKGROUND) * (person_WH > 0)
-    crops = [people.pixels(region) for region in regions]
-    return _gather(inference, fused, crops, person_WH, part_WH, part_labels)
-
-
-def _region(mask_wh: npt.NDArray[np.bool_]) -> Cells:
-    cells = cells_of(mask_wh)
-    assert cells is not None, "a kept row owns a cell"
-    return cells
-
-
-def _enter_parts(
-    contest: Contest,
-    region: Cells,
-    channel_wh: npt.NDArray[np.uint8],
-    probabilities_Pwh: FloatArray,
-    part_labels: Sequence[int],
-) -> None:
-    """Let the parts of one person contend where they can win, and background everywhere on the person.
-
-    A part's label in the contest is its index plus `_BACKGROUND`, as background contends too.
-    """
-    contest.enter(_BACKGROUND, probabilities_Pwh[0], region)
-    for channel in np.flatnonzero(np.bincount(channel_wh.ravel()))[1:]:
-        cells = cells_of(channel_wh == channel, within=region, shape=probabilities_Pwh.shape[1:])
-        assert cells is not None, "the channel was counted"
-        contest.enter(part_labels[channel] + _BACKGROUND, probabilities_Pwh[channel], cells)
+    map_height, map_width = fused.owner_HW.shape
+    grid = Grid(width=width, height=height, map_width=map_width, map_height=map_height)
+    level_Nwh = _transposed_levels(inference.masks_Nhw[rows])
+    regions = [_region(mask_hw > mask_threshold, grid) for mask_hw in inference.masks_Nhw[rows]]
+    contest = Contest(grid, Crop(top=0, left=0, bottom=height, right=width))
+    for number, (level_wh, region) in enumerate(zip(level_Nwh, regions, strict=True), start=1):
+        contest.enter(number, level_wh, region, above=mask_threshold)
+    person_WH = contest.labels()
+    part_WH = np.zeros_like(person_WH)
+    parsing = _Parsing(inference, fused, grid, part_labels)
+    crops: list[Crop | None] = []
+    for number, (row, region) in enumerate(zip(rows, regions, strict=True), start=1):
+        crop = grid.pixels(region)
+        inside = slice(crop.left, crop.right), slice(crop.top, crop.bottom)
+        own_WH = person_WH[inside] == number
+        part_WH[inside] += parsing.parts_of(int(row), region) * own_WH
+        crops.append(tight(own_WH, crop))
+    people = [
+        _person(inference, fused, int(row), crop, part_labels)
+        for row, crop in zip(rows, crops, strict=True)
+        if crop is not None
+    ]
+    return Assembly(tuple(people), LabelMaps(_numbered(person_WH, crops).T, part_WH.T))
 
 
-def _gather(
-    inference: Inference,
-    fused: fusion.Assembly,
-    crops: Sequence[Crop],
-    person_WH: MapArray,
-    part_WH: MapArray,
-    part_labels: Sequence[int],
-) -> Assembly:
-    """People with pixels, numbered from 1 without gaps."""
-    people: list[FoundPerson] = []
-    renumbered = np.zeros(256, np.uint8)
-    for number, (row, crop) in enumerate(zip(fused.kept, crops, strict=False), start=1):
-        own = tight(person_WH[crop.left : crop.right, crop.top : crop.bottom] == number, crop)
-        if own is None:
-            continue
-        scores = fused.part_scores_NP[row]
-        person = FoundPerson(
-            score=float(inference.scores_N[row]),
-            box_xyxy=_box(inference.boxes_N4[row]),
-            crop=own,
-            embedding_D=None if inference.embeddings_ND is None else inference.embeddings_ND[row],
-            part_scores={
-                label: float(scores[channel]) for channel, label in enumerate(part_labels) if channel
-            },
-        )
-        people.append(person)
-        renumbered[number] = len(people)
-    if len(people) != min(len(fused.kept), MAX_PEOPLE):
-        person_WH = np.asarray(cv2.LUT(person_WH, renumbered), np.uint8)
-    return Assembly(tuple(people), LabelMaps(person_WH.T, part_WH.T))
+def _transposed_levels(probabilities_Nhw: FloatArray) -> LevelArray:
+    return np.ascontiguousarray(levels(probabilities_Nhw).transpose(0, 2, 1))
 
 
-def _box(box_4: FloatArray) -> Box:
-    left, top, right, bottom = (float(edge) for edge in box_4)
-    return left, top, right, bottom
+def _region(mask_hw: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], grid: Grid) -> Cells:
+    """The cells that a person can win in."""
+    left, top, width, height = cv2.boundingRect(mask_hw.view(np.uint8))
+    return around((slice(left, left + width), slice(top, top + height)), grid.whole)
+
+
+class _Parsing:
+    """The parsing of a frame, and who owns its cells."""
+
+    def __init__(
+        self, inference: Inference, fused: fusion.Assembly, grid: Grid, part_labels: Sequence[int]
+    ) -> None:
+        self._level_Pwh = _transposed_levels(inference.part_probabilities_Phw)
+        self._owner_wh, self._channel_wh = fused.owner_HW.T, fused.part_map_HW.T
+        self._grid, self._part_labels = grid, part_labels
+
+    def parts_of(self, row: int, region: Cells) -> MapArray:
+        """The parts of one person over their region, [W, H] of its crop.
+
+        Only parts that the person has in the network's map contend, so nobody is given a part across the border
+        to somebody else; background contends everywhere.
+        """
+        contest = Contest(self._grid, self._grid.pixels(region))
+        contest.enter(_BACKGROUND, self._level_Pwh[0], region)
+        inside = region.slices
+        channel_wh = self._channel_wh[inside] * (self._owner_wh[inside] == row)
+        for channel, own in enumerate(ndimage.find_objects(channel_wh), start=1):
+            if own is not None:
+                label = self._part_labels[channel] + _BACKGROUND
+                contest.enter(label, self._level_Pwh[channel], around(own, region))
+        return contest.labels() - np.uint8(_BACKGROUND)
+
+
+def _person(
+    inference: Inference, fused: fusion.Assembly, row: int, crop: Crop, part_labels: Sequence[int]
+) -> FoundPerson:
+    left, top, right, bottom = (float(edge) for edge in inference.boxes_N4[row])
+    box: Box = (left, top, right, bottom)
+    scores = fused.part_scores_NP[row].tolist()
+    return FoundPerson(
+        score=float(inference.scores_N[row]),
+        box_xyxy=box,
+        crop=crop,
+        embedding_D=None if inference.embeddings_ND is None else inference.embeddings_ND[row],
+        part_scores=dict(zip(part_labels[1:], scores[1:], strict=True)),
+    )
+
+
+def _numbered(person_WH: MapArray, crops: Sequence[Crop | None]) -> MapArray:
+    """The map with numbers that leave out those who won no pixel."""
+    if None not in crops:
+        return person_WH
+    number = np.zeros(256, np.uint8)
+    number[1 : len(crops) + 1] = np.cumsum([crop is not None for crop in crops])
+    return np.asarray(cv2.LUT(person_WH, number), np.uint8)

@@ -53,13 +53,13 @@ class VideoReader:
     @property
     def info(self) -> VideoInfo:
         """Size, clock and counts; the number of frames is what was read so far."""
-        declared = self._source.declared_duration_s
+        seen_s = self._end_s - self._start_s
         return VideoInfo(
             width=self._width,
             height=self._height,
             num_frames=self._num_frames,
             frame_rate=self._source.frame_rate,
-            duration_s=self._end_s - self._start_s if declared is None else declared,
+            duration_s=max(seen_s, self._source.declared_duration_s or 0.0),
             num_damaged=self._source.num_damaged,
         )
 

@@ -13,15 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import cv2
+import av
+import av.error
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from partstream_core.errors import FrameTooLargeError, NoFramesError
+from partstream_server.decode.container import upright_rgb
 from partstream_server.decode.frame import Image, MediaLimits, Picture
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
 _ANIMATED = ("PNG", "WEBP", "AVIF")
 FOLDER_FRAME_RATE = 25.0
@@ -90,11 +92,13 @@ class StillSource:
             time_ms += duration_ms
 
     def _salvage(self) -> Image | None:
-        """What OpenCV, which keeps the rows before the damage, makes of a broken image."""
+        """What FFmpeg, which keeps the rows before the damage, makes of a broken image."""
         self._file.seek(0)
-        data = np.frombuffer(self._file.read(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-        return None if image is None else np.asarray(image, np.uint8)
+        try:
+            with av.open(self._file, "r") as container:
+                return upright_rgb(next(container.decode(video=0)))
+        except (av.error.FFmpegError, StopIteration, IndexError):
+            return None
 
     def close(self) -> None:
         """Release the file."""
@@ -145,18 +149,17 @@ class FolderSource:
     def pictures(self) -> Iterator[Picture]:
         """Each image at its place in time; one that cannot be read leaves a gap."""
         for number, path in enumerate(self._paths):
-            before = 0
-            try:
-                source = StillSource(path.open("rb"), self._limits)
-            except UnidentifiedImageError:
-                self._num_damaged += 1
-                continue
-            for picture in source.pictures():
-                yield Picture(number / FOLDER_FRAME_RATE, 1 / FOLDER_FRAME_RATE, picture.read)
-                before = source.num_damaged
-                break
-            self._num_damaged += max(before, source.num_damaged)
-            source.close()
+            with path.open("rb") as file:
+                try:
+                    source = StillSource(file, self._limits)
+                except UnidentifiedImageError:
+                    self._num_damaged += 1
+                    continue
+                first = next(source.pictures(), None)
+                self._num_damaged += source.num_damaged
+                source.close()
+            if first is not None:
+                yield Picture(number / FOLDER_FRAME_RATE, 1 / FOLDER_FRAME_RATE, first.read)
 
     def close(self) -> None:
         """Nothing is held open between images."""
@@ -179,7 +182,9 @@ def open_within_limits(file: BinaryIO, limits: MediaLimits) -> PillowImage.Image
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            image = PillowImage.open(file, formats=FORMATS)
+            PillowImage.init()
+            known = [form for form in FORMATS if form in PillowImage.OPEN]
+            image = PillowImage.open(file, formats=known)
     except PillowImage.DecompressionBombError as error:
         raise FrameTooLargeError(f"the image is too large: {error}") from None
     limits.check_size(*image.size)

@@ -1,0 +1,200 @@
+"""`partstream bench`: what each stage of the pipeline costs, on this machine.
+
+Frames a second are those of the whole pipeline, decoding on its own thread, from H.264 to lines of NDJSON. The
+stages on the host are in milliseconds of CPU time a frame, the graphs in milliseconds of wall time.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from partstream_core.results_io import ndjson_line
+from partstream_server.decode import open_video
+from partstream_server.engine import Engine, create_engine
+from partstream_server.figures import write_figures
+from partstream_server.infer import network_size
+from partstream_server.parser import MediaParser, ParseOptions
+from partstream_server.timing import StageClock
+
+THREADS = (1, 2)
+PRECISIONS = ("f32", "auto")
+GRAPHS = ("backbone", "heads", "instances")
+OVERHEAD = ("decode", "assemble", "track", "encode")
+"""Stages that the host pays for every frame, key frame or not."""
+_WARM_UP_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """What is timed."""
+
+    bundle: Path | None = None
+    provider: str = "auto"
+    video: Path | None = None
+    num_frames: int = 100
+    score_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One pass over the clip."""
+
+    provider: str
+    precision: str
+    num_threads: int
+    num_frames: int
+    people_per_frame: float
+    frames_per_second: float
+    stages_ms: dict[str, float]
+    """Milliseconds a frame."""
+
+    @property
+    def network_ms(self) -> float:
+        """Milliseconds a frame in the graphs."""
+        return sum(self.stages_ms[graph] for graph in GRAPHS)
+
+    @property
+    def overhead_ms(self) -> float:
+        """Milliseconds of CPU time a frame around them."""
+        return sum(self.stages_ms[stage] for stage in OVERHEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All passes; the last is the one that people get: every thread, automatic precision."""
+
+    size: tuple[int, int]
+    network_size: tuple[int, int]
+    runs: tuple[Run, ...]
+    peak_memory_mb: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as one JSON object."""
+        main = self.runs[-1]
+        return {
+            "frames_per_second": round(main.frames_per_second, 2),
+            "non_key_over_key": None,
+            "overhead_ms": round(main.overhead_ms, 3),
+            "peak_memory_mb": round(self.peak_memory_mb, 1),
+            "stages": _rounded(main.stages_ms),
+            "video": {"width": self.size[0], "height": self.size[1], "num_frames": main.num_frames},
+            "network": {"width": self.network_size[0], "height": self.network_size[1]},
+            "runs": [
+                {
+                    "provider": run.provider,
+                    "precision": run.precision,
+                    "threads": run.num_threads,
+                    "frames_per_second": round(run.frames_per_second, 2),
+                    "network_ms": round(run.network_ms, 3),
+                    "overhead_ms": round(run.overhead_ms, 3),
+                    "people_per_frame": round(run.people_per_frame, 2),
+                    "stages": _rounded(run.stages_ms),
+                }
+                for run in self.runs
+            ],
+        }
+
+
+def run_bench(config: BenchConfig) -> Report:
+    """Time every precision on every number of threads.
+
+    Raises:
+        MediaError: The given clip cannot be read.
+        BundleError, EngineError: The engine cannot be made.
+    """
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(prefix="partstream-bench-") as folder:
+        video = config.video
+        if video is None:
+            video = Path(folder) / "figures.mp4"
+            write_figures(video, num_frames=config.num_frames)
+        size, decode_ms = _time_decoding(video, config.num_frames)
+        runs: list[Run] = []
+        for precision in PRECISIONS:
+            for num_threads in THREADS:
+                engine = create_engine(
+                    config.bundle, provider=config.provider, precision=precision, num_threads=num_threads
+                )
+                runs.append(_time_run(video, engine, config, decode_ms))
+                engine.close()
+        network = network_size(*size, engine.bundle.manifest.input)
+    return Report(size, network, tuple(runs), peak_memory_mb())
+
+
+def report_lines(report: Report) -> list[str]:
+    """The report as a table for people."""
+    stages = list(report.runs[0].stages_ms)
+    head = ["", *(f"{run.precision} x{run.num_threads}" for run in report.runs)]
+    rows = [[stage, *(f"{run.stages_ms[stage]:.2f}" for run in report.runs)] for stage in stages]
+    rows += [
+        ["network", *(f"{run.network_ms:.2f}" for run in report.runs)],
+        ["overhead", *(f"{run.overhead_ms:.2f}" for run in report.runs)],
+        ["people a frame", *(f"{run.people_per_frame:.1f}" for run in report.runs)],
+        ["frames a second", *(f"{run.frames_per_second:.1f}" for run in report.runs)],
+    ]
+    (width, height), (network_width, network_height) = report.size, report.network_size
+    return [
+        f"{report.runs[0].provider}, {width}x{height} to {network_width}x{network_height}, "
+        f"{report.runs[0].num_frames} frames; milliseconds a frame by precision and threads",
+        *("".join(f"{cell:>16}" for cell in row) for row in [head, *rows]),
+        f"peak memory {report.peak_memory_mb:.0f} MB; every frame is a key frame",
+    ]
+
+
+def _time_decoding(video: Path, num_frames: int) -> tuple[tuple[int, int], float]:
+    """Size of the clip, and CPU milliseconds a frame of decoding alone, codec threads included."""
+    with open_video(video) as reader:
+        start_s, count = time.process_time(), 0
+        for count, _ in enumerate(reader, start=1):  # noqa: B007 - counted
+            if count == num_frames:
+                break
+        spent_s = time.process_time() - start_s
+        return (reader.info.width, reader.info.height), spent_s / count * 1000
+
+
+def _time_run(video: Path, engine: Engine, config: BenchConfig, decode_ms: float) -> Run:
+    """One pass, after a short one that compiles the shapes."""
+    options = ParseOptions(score_threshold=config.score_threshold, max_frames=_WARM_UP_FRAMES)
+    with MediaParser(video, engine, options) as parser:
+        for _ in parser:
+            pass
+    clock, num_frames, num_people = StageClock(), 0, 0
+    start_s = time.perf_counter()
+    options = ParseOptions(score_threshold=config.score_threshold, max_frames=config.num_frames)
+    with MediaParser(video, engine, options, clock=clock) as parser:
+        for picture in parser:
+            assert picture.result is not None, "every frame is parsed"
+            num_frames += 1
+            num_people += len(picture.result.people)
+            with clock.stage("encode"):
+                ndjson_line(picture.result)
+    seconds = time.perf_counter() - start_s
+    host = {stage: clock.cpu_s[stage] / num_frames * 1000 for stage in ("infer", *OVERHEAD[1:])}
+    graphs = {graph: clock.total_s[graph] / num_frames * 1000 for graph in GRAPHS}
+    return Run(
+        provider=engine.provider,
+        precision=engine.precision,
+        num_threads=engine.num_threads,
+        num_frames=num_frames,
+        people_per_frame=num_people / num_frames,
+        frames_per_second=num_frames / seconds,
+        stages_ms={"decode": decode_ms, "infer": host.pop("infer"), **graphs, **host},
+    )
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process ever held, in millions of bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _rounded(stages_ms: dict[str, float]) -> dict[str, float]:
+    return {stage: round(value, 3) for stage, value in stages_ms.items()}
