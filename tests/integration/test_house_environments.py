@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -26,8 +26,14 @@ RIVALS = [("onnxruntime", "onnxruntime-gpu"), ("opencv-python-headless", "opencv
 HEAVY = re.compile(r"torch.*|nvidia-.*|triton|tensorflow.*|jax.*|timm|ultralytics|partstream-(models|export)")
 SERVER_ONLY = {"av", "fastapi", "onnxruntime", "opencv-python-headless", "openvino", "partstream-server"}
 
+
+def builds_an_environment(test: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
+    """Mark a test that installs: half a minute each, and many times that on a busy machine."""
+    return pytest.mark.slow(pytest.mark.timeout(1500)(test))
+
+
 IMPORT_ALL = """
-import importlib, pkgutil, sys
+import importlib.util, pkgutil, sys
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
@@ -126,7 +132,7 @@ def test_every_version_here_is_one_that_the_constraints_name(repository: Path) -
     assert loose & installed(Path(sys.executable)) == set()
 
 
-@pytest.mark.slow
+@builds_an_environment
 def test_the_servers_environment_holds_no_torch_and_parses(repository: Path, tmp_path: Path) -> None:
     venv = tmp_path / "serve"
     command = ["make", "--directory", str(repository), f"PYTHON={sys.executable}", f"SERVE_VENV={venv}"]
@@ -140,7 +146,7 @@ def test_the_servers_environment_holds_no_torch_and_parses(repository: Path, tmp
     run(*command, "--question", "install-serve", env=env)  # the second start installs nothing
 
 
-@pytest.mark.slow
+@builds_an_environment
 def test_the_clients_environment_holds_neither_torch_nor_the_server(repository: Path, tmp_path: Path) -> None:
     venv = tmp_path / "client"
     run(sys.executable, "-m", "venv", venv)
@@ -152,7 +158,7 @@ def test_the_clients_environment_holds_neither_torch_nor_the_server(repository: 
     assert names & SERVER_ONLY == set()
 
 
-@pytest.mark.slow
+@builds_an_environment
 def test_the_containers_install_steps_give_a_server_that_parses(repository: Path, tmp_path: Path) -> None:
     venv, context = tmp_path / "opt", tmp_path / "src"
     context.mkdir()
@@ -198,5 +204,5 @@ def parse_a_picture(partstream: Path, folder: Path) -> None:
     assert cv2.imwrite(str(picture), np.full((64, 96, 3), 128, np.uint8))
     out = folder / "out"
     run(partstream, "parse", picture, "-o", out)
-    (line,) = (out / "results.ndjson").read_text("utf-8").splitlines()
+    (line,) = (out / picture.stem / "results.ndjson").read_text("utf-8").splitlines()
     assert json.loads(line)["index"] == 0
