@@ -87,7 +87,11 @@ def draw_pair(
     elif kind < config.empty_share + config.composite_share:
         num_people = min(int(rng.integers(1, config.max_people + 1)), len(cache))
         numbers = rng.choice(len(cache), size=num_people, replace=False, p=weights)
-        scenes = [_composite(cache, rng, height, width, config, rng.permutation(numbers)) for _ in range(2)]
+        colour_seed = int(rng.integers(1 << 31))
+        scenes = [
+            _composite(cache, rng, height, width, config, rng.permutation(numbers), colour_seed)
+            for _ in range(2)
+        ]
     else:
         picks = rng.choice(len(cache), size=2, p=weights)
         scenes = [_single(cache, rng, height, width, int(number)) for number in picks]
@@ -208,7 +212,9 @@ def _composite(
     width: int,
     config: ComposeConfig,
     numbers: npt.NDArray[np.int64],
+    colour_seed: int,
 ) -> Scene:
+    """People over a backdrop; the same seed gives a person the same colours, as in two frames of one clip."""
     image = _backdrop(cache, rng, height, width)
     parts = np.zeros((height, width), np.uint8)
     instances = np.zeros((height, width), np.uint8)
@@ -226,7 +232,10 @@ def _composite(
         matrix[0] = matrix[0] * stretch + np.array([0, 0, target[0] * (1 - stretch)])
         pasted = _warp(cutout.parts_HW, matrix, height, width, labels=True)
         colours = cv2.warpAffine(
-            jitter_colour(cutout.image_HWC, rng), matrix, (width, height), flags=cv2.INTER_LINEAR
+            jitter_colour(cutout.image_HWC, np.random.default_rng((colour_seed, int(number)))),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR,
         ).astype(np.uint8)
         image = blend_soft(image, colours, pasted > 0, rng)
         covered = pasted > 0
