@@ -39,13 +39,17 @@ class RunOptions:
 
 
 def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions) -> Path:
-    """Run a recipe, or go on where its output folder stands; return the averaged weights' path."""
+    """Run a recipe, or go on where its output folder stands; return the path of the weights to ship.
+
+    `average.safetensors` is where the run stands; `final.safetensors` has its embeddings centred as well.
+    """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(options.num_threads)
     run = _Run(recipe, cache, statistics, options)
     run.resume()
     run.loop()
-    return run.save()
+    run.save()
+    return run.finish()
 
 
 class _Run:
@@ -166,7 +170,7 @@ class _Run:
     def save(self) -> Path:
         """Write the averaged weights and all that a later run needs to go on."""
         folder = self.options.output_dir
-        notes = {"recipe": self.recipe.name, "step": self.step, "seconds": round(self.seconds, 1)}
+        notes = self.notes()
         weights = folder / "average.safetensors"
         save_tensors(weights, self.average.state_dict(), notes=notes)
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -175,6 +179,18 @@ class _Run:
             state |= {f"optimiser.{number}.{name}": tensor for name, tensor in row.items()}
         save_tensors(folder / "state.safetensors", state, notes=notes | {"skipped": self.skipped})
         return weights
+
+    def finish(self) -> Path:
+        """Write the averaged weights with centred embeddings."""
+        network = copy.deepcopy(self.average)
+        self.loss.center(network)
+        path = self.options.output_dir / "final.safetensors"
+        save_tensors(path, network.state_dict(), notes=self.notes())
+        return path
+
+    def notes(self) -> dict[str, object]:
+        """What is written beside the weights."""
+        return {"recipe": self.recipe.name, "step": self.step, "seconds": round(self.seconds, 1)}
 
     def resume(self) -> None:
         """Go on from the output folder's last state, if there is one."""

@@ -16,7 +16,7 @@ from partstream_core.labels import NUM_PARTS, VOID
 from partstream_models.data.batches import Batch
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import SamplingConfig, Targets, all_locations, assign, decode_boxes
-from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_STRIDE, DenseOutputs
+from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_STRIDE, DenseOutputs, LiveNetwork
 
 MAX_MASK_ROWS = 80
 
@@ -55,6 +55,7 @@ class LiveLoss(nn.Module):
         self._config = config
         self.identities = nn.Parameter(torch.randn(num_identities, EMBEDDING_CHANNELS) * 0.1)
         self.register_buffer("class_weights", class_weights, persistent=False)
+        self.register_buffer("embedding_mean", torch.zeros(EMBEDDING_CHANNELS))
 
     def forward(self, outputs: DenseOutputs, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms by name; their sum is the loss."""
@@ -148,7 +149,8 @@ class LiveLoss(nn.Module):
         return hard * self._config.parts, dice * self._config.parts_dice
 
     def _identities(self, outputs: DenseOutputs, positives: Positives, batch: Batch) -> tuple[Tensor, Tensor]:
-        embeddings = F.normalize(outputs.embeddings[positives.image_R, positives.location_R].float(), dim=1)
+        raw = outputs.embeddings[positives.image_R, positives.location_R].float()
+        embeddings = F.normalize(raw - self._follow_mean(raw), dim=1)
         identity_R = torch.stack(
             [
                 batch.people[int(b)].identities_N[int(n)]
@@ -159,6 +161,21 @@ class LiveLoss(nn.Module):
         classify = F.cross_entropy(logits, identity_R)
         triplet = triplet_loss(embeddings, identity_R, positives.image_R)
         return classify * self._config.identity, triplet * self._config.triplet
+
+
+    def _follow_mean(self, embeddings_RD: Tensor) -> Tensor:
+        """The mean embedding of the batch: what people share tells nobody apart, and unchecked it takes over."""
+        mean = embeddings_RD.mean(dim=0)
+        if self.training:
+            self.get_buffer("embedding_mean").lerp_(mean.detach(), 0.02)
+        return mean
+
+    @torch.no_grad()
+    def center(self, network: LiveNetwork) -> None:
+        """Fold the mean embedding into the network, so that its embeddings are centred without this loss."""
+        bias = network.heads.detection.embedding.bias
+        assert bias is not None
+        bias -= self.get_buffer("embedding_mean").to(bias.dtype)
 
 
 def _positives(targets: list[Targets]) -> Positives:
