@@ -18,7 +18,7 @@ router = APIRouter()
 _PAGE: Final = resources.files("partstream_server.api").joinpath("page.html").read_text(encoding="utf-8")
 _PAGE_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-    "media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "img-src data:; media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 

@@ -35,7 +35,7 @@ class UploadLimits:
     """Longest wait for the next piece."""
 
 
-class UploadFile:
+class UploadSink:
     """The file an upload goes to: counts its bytes and refuses more than the limit."""
 
     def __init__(self, file: BinaryIO, *, max_bytes: int) -> None:
@@ -88,7 +88,7 @@ async def receive_upload(
     if _declared_bytes(request) > max_body_bytes:
         raise too_large(limits.max_bytes)
     with path.open("wb") as file:
-        upload = UploadFile(file, max_bytes=limits.max_bytes)
+        upload = UploadSink(file, max_bytes=limits.max_bytes)
         reader = FormReader(form, upload.take) if form else None
         take = reader.write if reader else upload.take
         async with aclosing(_pieces(request, max_bytes=max_body_bytes, timeout_s=limits.timeout_s)) as pieces:
