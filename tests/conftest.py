@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from partstream_core.privacy import keep_runtimes_silent
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Many tests run small networks; more threads than cores make them slower, never faster.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
+
+keep_runtimes_silent()
 
 
 @pytest.fixture(scope="session")
