@@ -1,7 +1,9 @@
 """From candidates and parsing to people: who is kept, and who and what each pixel of the source frame is.
 
-The network's resolution decides which people are kept and how sure their parts are; the pixels of the frame are
-given away by the same rule (`partstream_core.fusion.assemble`) among interpolated probabilities.
+Masks and parsing judge twice whether a pixel is a person's, from different features: the geometric mean of their
+odds is better than either (`with_parsing`). Then the network's resolution decides which people are kept and how
+sure their parts are; the pixels of the frame are given away by the same rule (`partstream_core.fusion.assemble`)
+among interpolated probabilities.
 
 Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W, H
 the frame.
@@ -23,12 +25,19 @@ from partstream_server.values import Assembly, Crop, FloatArray, FoundPerson, In
 MAX_PEOPLE = MAX_LABEL
 """People that a frame can hold."""
 
+_LEAST_MASK = np.float32(0.05)
 _BACKGROUND = 1
 """Label of the background where parts contend; a part's is its index plus this."""
 
 
 def assemble(
-    inference: Inference, *, width: int, height: int, part_labels: Sequence[int], mask_threshold: float
+    inference: Inference,
+    *,
+    width: int,
+    height: int,
+    part_labels: Sequence[int],
+    mask_threshold: float,
+    min_parts: float = 0.0,
 ) -> Assembly:
     """The people of a frame and its maps.
 
@@ -38,17 +47,20 @@ def assemble(
         height: Of the source frame.
         part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background first.
         mask_threshold: Probability above which a pixel can be a person's.
+        min_parts: Share of a person's own mask on which the parsing must see parts.
     """
+    inference = _believable(inference, mask_threshold=mask_threshold, min_parts=min_parts)
+    masks_Nhw = with_parsing(inference.masks_Nhw, inference.part_probabilities_Phw)
     fused = fusion.assemble(
-        fusion.Instances(inference.masks_Nhw, inference.scores_N),
+        fusion.Instances(masks_Nhw, inference.scores_N),
         inference.part_probabilities_Phw,
         mask_threshold=mask_threshold,
     )
     rows = fused.kept[:MAX_PEOPLE]
     map_height, map_width = fused.owner_HW.shape
     grid = Grid(width=width, height=height, map_width=map_width, map_height=map_height)
-    level_Nwh = _transposed_levels(inference.masks_Nhw[rows])
-    regions = [_region(mask_hw > mask_threshold, grid) for mask_hw in inference.masks_Nhw[rows]]
+    level_Nwh = _transposed_levels(masks_Nhw[rows])
+    regions = [_region(mask_hw > mask_threshold, grid) for mask_hw in masks_Nhw[rows]]
     contest = Contest(grid, Crop(top=0, left=0, bottom=height, right=width))
     for number, (level_wh, region) in enumerate(zip(level_Nwh, regions, strict=True), start=1):
         contest.enter(number, level_wh, region, above=mask_threshold)
@@ -68,6 +80,41 @@ def assemble(
         if crop is not None
     ]
     return Assembly(tuple(people), LabelMaps(_numbered(person_WH, crops).T, part_WH.T))
+
+
+def _believable(inference: Inference, *, mask_threshold: float, min_parts: float) -> Inference:
+    """The candidates on whose masks, as the network drew them, the parsing sees enough parts.
+
+    This is asked before the parsing changes the masks: what it leaves of a dog's mask would pass.
+    """
+    parts_Phw = inference.part_probabilities_Phw
+    if len(parts_Phw) == 1 or min_parts == 0:
+        return inference
+    seen_hw = parts_Phw[1:].max(axis=0) > parts_Phw[0]
+    inside_Nhw = inference.masks_Nhw > mask_threshold
+    num_seen_N = np.count_nonzero(inside_Nhw & seen_hw, axis=(1, 2))
+    good_N = num_seen_N >= min_parts * np.count_nonzero(inside_Nhw, axis=(1, 2))
+    return Inference(
+        boxes_N4=inference.boxes_N4[good_N],
+        scores_N=inference.scores_N[good_N],
+        embeddings_ND=None if inference.embeddings_ND is None else inference.embeddings_ND[good_N],
+        masks_Nhw=inference.masks_Nhw[good_N],
+        part_probabilities_Phw=parts_Phw,
+    )
+
+
+def with_parsing(masks_Nhw: FloatArray, part_probabilities_Phw: FloatArray) -> FloatArray:
+    """Masks whose odds are the geometric mean of their own and of the parsing's that there is any part.
+
+    The parsing does not know whose a part is, so its say is limited: where a mask has no more than `_LEAST_MASK`,
+    the most certain part is not the person's. Without parts, the masks stay as they are.
+    """
+    if part_probabilities_Phw.shape[0] == 1:
+        return masks_Nhw
+    nothing_hw = np.clip(part_probabilities_Phw[0], _LEAST_MASK, 1 - _LEAST_MASK)
+    mine_Nhw = np.sqrt(masks_Nhw * (1 - nothing_hw))
+    not_mine_Nhw = np.sqrt((1 - masks_Nhw) * nothing_hw)
+    return np.asarray(mine_Nhw / (mine_Nhw + not_mine_Nhw), np.float32)
 
 
 def _transposed_levels(probabilities_Nhw: FloatArray) -> LevelArray:

@@ -39,9 +39,9 @@ def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig)
     backbone = yield EngineRequest("backbone", {"image": tensor_BCHW})
     heads = yield EngineRequest("heads", {"feature": backbone["feature"], "image": tensor_BCHW})
     kept_N = candidates(heads["boxes"][0], heads["scores"][0], config)
-    part_probabilities_Phw = heads["part_probabilities"][0]
+    map_size = network_height // manifest.strides.masks, network_width // manifest.strides.masks
     if len(kept_N) == 0:
-        masks_Nhw = np.zeros((0, *part_probabilities_Phw.shape[1:]), np.float32)
+        masks_Nhw = np.zeros((0, *map_size), np.float32)
     else:
         rows = instance_rows(heads, kept_N, most=manifest.top_k)
         instances = yield EngineRequest("instances", rows)
@@ -50,9 +50,13 @@ def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig)
     return Inference(
         boxes_N4=np.clip(heads["boxes"][0][kept_N] * scale, 0, np.array([width, height] * 2, np.float32)),
         scores_N=heads["scores"][0][kept_N],
-        embeddings_ND=heads["embeddings"][0][kept_N] if "embeddings" in heads else None,
+        embeddings_ND=heads["embeddings"][0][kept_N] if manifest.capabilities.embedding else None,
         masks_Nhw=masks_Nhw,
-        part_probabilities_Phw=part_probabilities_Phw,
+        part_probabilities_Phw=(
+            heads["part_probabilities"][0]
+            if manifest.capabilities.parts
+            else np.ones((1, *map_size), np.float32)
+        ),
     )
 
 

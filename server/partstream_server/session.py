@@ -32,6 +32,9 @@ __all__ = ["EngineOutputs", "EngineRequest", "ParsedFrame", "Session", "SessionC
 
 T = TypeVar("T")
 
+MIN_PARTS = 0.4
+"""Share of a person's mask on which the parsing must see parts; dogs and pillows stay below it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionConfig:
@@ -114,6 +117,7 @@ class Session:
                 height=height,
                 part_labels=self._part_labels,
                 mask_threshold=self._manifest.thresholds.mask,
+                min_parts=MIN_PARTS,
             )
         with clock.stage("track"):
             assembly, identities = track(self._tracker, assembly, period=period)

@@ -42,6 +42,7 @@ class VideoWriter:
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         rate = Fraction(frame_rate or _USUAL_RATE).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=dict(_OPTIONS))
+        self._size = width, height
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
@@ -59,10 +60,10 @@ class VideoWriter:
         Raises:
             ValueError: The frame has another size than the file.
         """
-        bottom, right = self._stream.height - image.shape[0], self._stream.width - image.shape[1]
-        if not (0 <= bottom <= 1 and 0 <= right <= 1):
-            expected = f"{self._stream.width}x{self._stream.height}"
-            raise ValueError(f"the frame is {image.shape[1]}x{image.shape[0]}, the video {expected}")
+        height, width = image.shape[:2]
+        if (width, height) != self._size:
+            raise ValueError(f"the frame is {width}x{height}, the video {self._size[0]}x{self._size[1]}")
+        bottom, right = height % 2, width % 2
         if bottom or right:
             image = np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
         if self._start_s is None:

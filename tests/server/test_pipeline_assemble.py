@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from partstream_core import fusion
 from partstream_core.labels import NUM_PARTS
 from partstream_core.tracker import Tracker, TrackerConfig
-from partstream_server.assemble import assemble
+from partstream_server.assemble import assemble, with_parsing
 from partstream_server.track import track
 from partstream_server.values import Inference
 
@@ -19,7 +19,10 @@ FloatArray = npt.NDArray[np.float32]
 
 def smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
     """Random maps that change slowly, as a network's do."""
-    maps = [cv2.GaussianBlur(rng.random(shape[-2:], np.float32), (0, 0), 2.5) for _ in range(int(np.prod(shape[:-2])))]
+    maps = [
+        cv2.GaussianBlur(rng.random(shape[-2:], np.float32), (0, 0), 2.5)
+        for _ in range(int(np.prod(shape[:-2])))
+    ]
     stacked = np.stack(maps).reshape(shape)
     low, high = stacked.min(axis=(-1, -2), keepdims=True), stacked.max(axis=(-1, -2), keepdims=True)
     return np.asarray((stacked - low) / (high - low), np.float32)
@@ -58,10 +61,13 @@ def enlarged(maps_Nhw: FloatArray, width: int, height: int) -> FloatArray:
 @pytest.mark.parametrize("seed", range(4))
 def test_pixels_go_to_whom_and_what_is_likeliest_there(seed: int, width: int, height: int) -> None:
     inference = random_inference(seed, num_people=3, height=20, width=30)
-    assembly = assemble(inference, width=width, height=height, part_labels=range(NUM_PARTS), mask_threshold=0.5)
-    scored = fusion.Instances(inference.masks_Nhw, inference.scores_N)
+    assembly = assemble(
+        inference, width=width, height=height, part_labels=range(NUM_PARTS), mask_threshold=0.5
+    )
+    masks_Nhw = with_parsing(inference.masks_Nhw, inference.part_probabilities_Phw)
+    scored = fusion.Instances(masks_Nhw, inference.scores_N)
     kept = fusion.assemble(scored, inference.part_probabilities_Phw).kept
-    masks_NHW = enlarged(inference.masks_Nhw[kept], width, height)
+    masks_NHW = enlarged(masks_Nhw[kept], width, height)
     parts_PHW = enlarged(inference.part_probabilities_Phw, width, height)
     owner_HW = np.where(masks_NHW.max(axis=0) > 0.5, 1 + masks_NHW.argmax(axis=0), 0)
     part_HW = np.where(owner_HW > 0, parts_PHW.argmax(axis=0), 0)
@@ -82,7 +88,9 @@ def test_every_person_has_pixels_and_every_part_has_a_person(
     seed: int, num_people: int, width: int, height: int
 ) -> None:
     inference = random_inference(seed, num_people=num_people, height=8, width=12)
-    assembly = assemble(inference, width=width, height=height, part_labels=range(NUM_PARTS), mask_threshold=0.6)
+    assembly = assemble(
+        inference, width=width, height=height, part_labels=range(NUM_PARTS), mask_threshold=0.6
+    )
     maps = assembly.maps
     assert maps.person_HW.shape == maps.part_HW.shape == (height, width)
     assert set(np.unique(maps.person_HW)) - {0} == set(range(1, len(assembly.people) + 1))
@@ -102,11 +110,10 @@ def test_borders_run_between_cells_and_not_along_them() -> None:
     """A slanted edge keeps its slant: its columns move with the rows inside a cell."""
     rows, columns = np.mgrid[0:20, 0:30].astype(np.float32)
     mask_hw = 1 / (1 + np.exp(-(columns - 15 + 0.5 * (rows - 10))))
-    background = np.zeros((NUM_PARTS, 20, 30), np.float32)
-    background[5] = 1
-    inference = Inference(
-        np.float32([[0, 0, 10, 10]]), np.float32([0.9]), None, np.asarray(mask_hw[None], np.float32), background
-    )
+    undecided = np.zeros((NUM_PARTS, 20, 30), np.float32)
+    undecided[0], undecided[5] = 0.49, 0.51
+    box, score = np.float32([[0, 0, 10, 10]]), np.float32([0.9])
+    inference = Inference(box, score, None, np.asarray(mask_hw[None], np.float32), undecided)
     maps = assemble(inference, width=300, height=200, part_labels=range(NUM_PARTS), mask_threshold=0.5).maps
     first = maps.person_HW.argmax(axis=1)[10:190]
     expected = (15 - 0.5 * ((np.arange(10, 190) + 0.5) / 10 - 0.5 - 10) + 0.5) * 10
@@ -121,7 +128,10 @@ def test_channels_of_a_bundle_with_fewer_parts_keep_their_names() -> None:
         inference.scores_N,
         None,
         inference.masks_Nhw,
-        np.asarray(inference.part_probabilities_Phw[:3] / inference.part_probabilities_Phw[:3].sum(axis=0), np.float32),
+        np.asarray(
+            inference.part_probabilities_Phw[:3] / inference.part_probabilities_Phw[:3].sum(axis=0),
+            np.float32,
+        ),
     )
     maps = assemble(few, width=60, height=40, part_labels=[0, 13, 2], mask_threshold=0.5).maps
     assert set(np.unique(maps.part_HW)) == {0, 2, 13}
@@ -163,3 +173,36 @@ def test_the_best_may_be_the_one_who_leaves() -> None:
     assert identities == (1, 2)
     for number in (1, 2):
         assert np.array_equal(known.maps.person_HW == number, everybody.maps.person_HW == number + 1)
+
+
+def test_masks_and_parsing_that_disagree_meet_half_way() -> None:
+    """Odds of 9 and 1/9 make even odds; two that agree keep their odds; a mask alone is left as it is."""
+    masks = np.float32([[[0.9, 0.9, 0.5, 1.0, 0.0]]])
+    nothing = np.float32([[[0.9, 0.1, 0.5, 0.0, 1.0]]])
+    parts = np.concatenate([nothing, 1 - nothing])
+    assert with_parsing(masks, parts)[0, 0] == pytest.approx([0.5, 0.9, 0.5, 1.0, 0.0], abs=1e-6)
+    assert with_parsing(masks, np.ones_like(nothing)) is masks
+
+
+def test_a_certain_part_is_not_given_to_somebody_whose_mask_is_far_away() -> None:
+    parts = np.float32([[[0.0, 0.0]], [[1.0, 1.0]]])
+    far, near = with_parsing(np.float32([[[0.04, 0.06]]]), parts)[0, 0]
+    assert far < 0.5 < near
+
+
+def test_a_candidate_without_parts_is_nobody_even_if_scraps_of_its_mask_have_some() -> None:
+    """A dog: a sure mask, a third of which the parsing takes for clothes."""
+    masks = np.zeros((2, 20, 30), np.float32)
+    masks[0, 2:18, 2:14] = masks[1, 2:18, 16:28] = 0.9
+    parts = np.zeros((NUM_PARTS, 20, 30), np.float32)
+    parts[0] = 0.98
+    parts[5] = 1 - parts[0]
+    for columns in (slice(2, 14), slice(16, 20)):
+        parts[0, 2:18, columns], parts[5, 2:18, columns] = 0.02, 0.98
+    boxes, scores = np.float32([[0, 0, 10, 10]] * 2), np.float32([0.8, 0.9])
+    inference = Inference(boxes, scores, None, masks, parts)
+    options = {"width": 300, "height": 200, "part_labels": range(NUM_PARTS), "mask_threshold": 0.5}
+    assert [person.score for person in assemble(inference, **options).people] == pytest.approx([0.9, 0.8])
+    strict = assemble(inference, **options, min_parts=0.4)
+    assert [person.score for person in strict.people] == pytest.approx([0.8])
+    assert not strict.maps.person_HW[:, 150:].any()

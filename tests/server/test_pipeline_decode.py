@@ -135,7 +135,12 @@ def test_what_is_transparent_shows_white() -> None:
 def test_an_animation_has_all_its_frames_and_their_times(form: str) -> None:
     pictures = [PillowImage.fromarray(media.picture(shade=5 * index)) for index in range(4)]
     animation = encoded(
-        pictures[0], form, save_all=True, append_images=pictures[1:], duration=[100, 200, 100, 400], lossless=True
+        pictures[0],
+        form,
+        save_all=True,
+        append_images=pictures[1:],
+        duration=[100, 200, 100, 400],
+        lossless=True,
     )
     frames, info = read(animation)
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.3, 0.4])
@@ -254,7 +259,9 @@ REFUSED: list[tuple[str, Callable[[], bytes], type[MediaError]]] = [
 
 
 @pytest.mark.parametrize(("make", "error"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_what_cannot_be_read_is_refused_with_its_own_error(make: Callable[[], bytes], error: type[MediaError]) -> None:
+def test_what_cannot_be_read_is_refused_with_its_own_error(
+    make: Callable[[], bytes], error: type[MediaError]
+) -> None:
     with pytest.raises(error) as caught:
         read(make())
     assert type(caught.value) is error
@@ -293,7 +300,9 @@ def test_cover_art_is_not_a_video(tmp_path: Path) -> None:
         frame.sample_rate, frame.pts = 44_100, 0
         container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
-        container.mux(cover.encode(av.VideoFrame.from_ndarray(media.picture(), "rgb24").reformat(format="yuvj420p")))
+        container.mux(
+            cover.encode(av.VideoFrame.from_ndarray(media.picture(), "rgb24").reformat(format="yuvj420p"))
+        )
         container.mux(cover.encode(None))
     with av.open(str(path)) as container:
         assert len(container.streams.video) == 1

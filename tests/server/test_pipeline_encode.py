@@ -106,7 +106,9 @@ def test_without_masks_everything_else_stays() -> None:
     for full, bare in zip(with_masks, without, strict=True):
         assert bare.mask is None
         assert [part.mask for part in bare.parts] == [None] * len(bare.parts)
-        assert [(part.part, part.area) for part in bare.parts] == [(part.part, part.area) for part in full.parts]
+        assert [(part.part, part.area) for part in bare.parts] == [
+            (part.part, part.area) for part in full.parts
+        ]
         assert bare.box == full.box
 
 

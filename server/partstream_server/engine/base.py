@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.errors import BundleError
+from partstream_core.errors import BundleError, EngineError
 from partstream_core.manifest import GraphSpec, Manifest, TensorSpec, load_manifest
 
 Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -21,11 +21,11 @@ GRAPHS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backbone": (("image",), ("feature",)),
     "heads": (
         ("feature", "image"),
-        ("boxes", "scores", "locations", "mask_parameters", "mask_features", "part_probabilities"),
+        ("boxes", "scores", "locations", "mask_parameters", "mask_features"),
     ),
     "instances": (("mask_features", "mask_parameters", "locations", "batch_index"), ("masks",)),
 }
-"""Inputs and outputs that the pipeline needs of each graph; `embeddings` only if the bundle declares them."""
+"""Inputs and outputs that the pipeline needs of each graph, whatever the bundle's capabilities."""
 
 
 class Engine(Protocol):
@@ -98,6 +98,8 @@ def load_bundle(directory: Path) -> LoadedBundle:
         spec = manifest.graphs[graph]
         _require(f"graphs.{graph}.inputs", spec.inputs, inputs)
         _require(f"graphs.{graph}.outputs", spec.outputs, outputs)
+    if manifest.capabilities.parts:
+        _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("part_probabilities",))
     if manifest.capabilities.embedding is not None:
         _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("embeddings",))
     if manifest.capabilities.temporal != "none":
@@ -109,6 +111,20 @@ def _require(field: str, specs: Sequence[TensorSpec], names: Sequence[str]) -> N
     for name in names:
         if name not in {spec.name for spec in specs}:
             raise BundleError(field, f"has no {name}")
+
+
+def check_names(graph: str, bundle: LoadedBundle, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuse a run of a graph that does not exist or is not given exactly its inputs.
+
+    Raises:
+        EngineError: It is one of these.
+    """
+    spec = bundle.manifest.graphs.get(graph)
+    if spec is None:
+        raise EngineError(f"the bundle has no graph {graph}")
+    wanted = {tensor.name for tensor in spec.inputs}
+    if set(inputs) != wanted:
+        raise EngineError(f"{graph} takes {sorted(wanted)}, got {sorted(inputs)}")
 
 
 def check_graph(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from partstream_core.errors import BundleError, EngineError
-from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph
+from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph, check_names
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -19,7 +19,6 @@ _DTYPES = {
     "tensor(uint8)": "uint8",
 }
 _QUIET = 3
-_FAILURES = (RuntimeError, ValueError)
 
 
 class OnnxRuntimeEngine:
@@ -50,7 +49,7 @@ class OnnxRuntimeEngine:
             session = ort.InferenceSession(
                 str(self.bundle.path(graph)), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except _FAILURES as error:
+        except Exception as error:  # its exceptions share no other base
             raise BundleError(f"graphs.{graph}.file", f"cannot be read: {error}") from error
         check_graph(
             graph,
@@ -64,14 +63,13 @@ class OnnxRuntimeEngine:
         """Outputs of a graph, owned by the caller.
 
         Raises:
-            EngineError: The graph is unknown, an input is missing, or ONNX Runtime failed.
+            EngineError: The graph is unknown, its inputs are others, or ONNX Runtime failed.
         """
-        if graph not in self._sessions:
-            raise EngineError(f"the bundle has no graph {graph}")
+        check_names(graph, self.bundle, inputs)
         session = self._sessions[graph]
         try:
             outputs = session.run(None, dict(inputs))
-        except _FAILURES as error:
+        except Exception as error:  # its exceptions share no other base
             raise EngineError(f"{graph} failed: {error}") from error
         return {
             tensor.name: np.asarray(value)

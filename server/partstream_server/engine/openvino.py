@@ -16,7 +16,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from partstream_core.errors import BundleError, EngineError
-from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph
+from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph, check_names
 
 _HINTS = {"f32": "f32", "bf16": "bf16"}
 _Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
@@ -125,10 +125,9 @@ class OpenVinoEngine:
         """Outputs of a graph, owned by the caller.
 
         Raises:
-            EngineError: The graph is unknown, an input is missing, or OpenVINO failed.
+            EngineError: The graph is unknown, its inputs are others, or OpenVINO failed.
         """
-        if graph not in self._graphs:
-            raise EngineError(f"the bundle has no graph {graph}")
+        check_names(graph, self.bundle, inputs)
         shapes = tuple(sorted((name, tensor.shape) for name, tensor in inputs.items()))
         try:
             return self._graphs[graph].get(shapes).run(inputs)
