@@ -22,8 +22,16 @@ EVERYTHING := $(SERVE) --editable models --editable export --editable clients/py
 SERVE_FILES := constraints.txt models/core/pyproject.toml proto/pyproject.toml server/pyproject.toml
 DEV_FILES := $(SERVE_FILES) pyproject.toml models/pyproject.toml export/pyproject.toml clients/python/pyproject.toml
 
+define check-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "partstream needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+  echo "Name another one: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.11" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "'$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench train proto install-serve install-dev check-python clean
+.PHONY: help serve test lint format bench train proto install-serve install-dev clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,27 +66,22 @@ install-serve: $(SERVE_VENV)/.installed  ## Install the server without starting 
 install-dev: $(DEV_VENV)/.installed  ## Install everything without running anything
 
 # The stamp is written last, so an install that was cut short is taken up again.
-$(SERVE_VENV)/.installed: $(SERVE_FILES) | check-python
+$(SERVE_VENV)/.installed: $(SERVE_FILES)
+	$(check-python)
 	@echo "Installing the server into $(SERVE_VENV) (once; about 250 MB to download) ..."
 	$(PYTHON) -m venv $(SERVE_VENV)
 	$(PINNED) $(SERVE_VENV)/bin/python -m pip install --quiet $(SERVE)
 	@touch $@
 
 # torch goes first and alone: everything after it finds the build that was chosen and leaves it be.
-$(DEV_VENV)/.installed: $(DEV_FILES) | check-python
+$(DEV_VENV)/.installed: $(DEV_FILES)
+	$(check-python)
 	@echo "Installing everything into $(DEV_VENV) (once; torch is large) ..."
 	$(PYTHON) -m venv $(DEV_VENV)
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet pip
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet $(EVERYTHING) --group dev
 	@touch $@
-
-check-python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "partstream needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
-	  echo "Name another one: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "'$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 clean:  ## Remove environments and caches
 	rm -rf $(SERVE_VENV) $(DEV_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
