@@ -1,12 +1,12 @@
 """From candidates and parsing to people: who is kept, and who and what each pixel of the source frame is.
 
-Masks and parsing judge twice whether a pixel is a person's, from different features: the geometric mean of their
-odds is better than either (`with_parsing`). Then the network's resolution decides which people are kept and how
-sure their parts are; the pixels of the frame are given away by the same rule (`partstream_core.fusion.assemble`)
-among interpolated probabilities.
+Masks and parsing judge twice whether a pixel is a person's, from different features: the geometric mean of
+their odds is better than either (`with_parsing`). Then the network's resolution decides which people are kept
+and how sure their parts are; the pixels of the frame are given away by the same rule
+(`partstream_core.fusion.assemble`) among interpolated probabilities.
 
-Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W, H
-the frame.
+Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W,
+H the frame.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def assemble(
         inference: What the network found.
         width: Of the source frame.
         height: Of the source frame.
-        part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background first.
+        part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background
+            first.
         mask_threshold: Probability above which a pixel can be a person's.
         min_parts: Share of a person's own mask on which the parsing must see parts.
     """
@@ -106,8 +107,8 @@ def _believable(inference: Inference, *, mask_threshold: float, min_parts: float
 def with_parsing(masks_Nhw: FloatArray, part_probabilities_Phw: FloatArray) -> FloatArray:
     """Masks whose odds are the geometric mean of their own and of the parsing's that there is any part.
 
-    The parsing does not know whose a part is, so its say is limited: where a mask has no more than `_LEAST_MASK`,
-    the most certain part is not the person's. Without parts, the masks stay as they are.
+    The parsing does not know whose a part is, so its say is limited: where a mask has no more than
+    `_LEAST_MASK`, the most certain part is not the person's. Without parts, the masks stay as they are.
     """
     if part_probabilities_Phw.shape[0] == 1:
         return masks_Nhw
@@ -140,8 +141,8 @@ class _Parsing:
     def parts_of(self, row: int, region: Cells) -> MapArray:
         """The parts of one person over their region, [W, H] of its crop.
 
-        Only parts that the person has in the network's map contend, so nobody is given a part across the border
-        to somebody else; background contends everywhere.
+        Only parts that the person has in the network's map contend, so nobody is given a part across the
+        border to somebody else; background contends everywhere.
         """
         contest = Contest(self._grid, self._grid.pixels(region))
         contest.enter(_BACKGROUND, self._level_Pwh[0], region)

@@ -80,10 +80,10 @@ def walkers(width: int, height: int) -> tuple[Figure, ...]:
     trousers: tuple[Colour, ...] = ((45, 52, 75), (120, 110, 95), (30, 30, 32), (60, 75, 110), (95, 70, 60))
     return tuple(
         Figure(
-            height_px=height * (0.5 + 0.08 * number),
-            speed_px=width * (0.002 + 0.0011 * number) * (-1 if number % 2 else 1),
-            start_px=width * (0.12 + 0.2 * number),
-            feet_px=height * (0.78 + 0.04 * number),
+            height_px=height * (0.62 + 0.05 * number),
+            speed_px=width * (0.0012 + 0.0002 * number),
+            start_px=width * (0.14 + 0.22 * number),
+            feet_px=height * (0.84 + 0.03 * number),
             shirt=shirts[number],
             trousers=trousers[number],
         )

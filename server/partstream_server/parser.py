@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,7 +126,7 @@ def parse_media(
     options: ParseOptions | None = None,
     *,
     limits: MediaLimits | None = None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """Results of a source, each as soon as it is ready; closing the generator early stops all work.
 
     Raises:

@@ -1,9 +1,10 @@
 """Label maps at the source's resolution from probabilities at the network's.
 
-Who wins a pixel is decided among interpolated probabilities, so borders run between the cells of the network's
-maps instead of along them. Each label is worked on in the crop where it can win, and the running winner lies in
-one map: the label is packed into the low bits of a 16-bit probability, so a maximum keeps both. Nothing of size
-N x H x W is made. There are many small crops a frame, so what is done for each is kept short.
+Who wins a pixel is decided among interpolated probabilities, so borders run between the cells of the
+network's maps instead of along them. Each label is worked on in the crop where it can win, and the running
+winner lies in one map: the label is packed into the low bits of a 16-bit probability, so a maximum keeps
+both. Nothing of size N x H x W is made. There are many small crops a frame, so what is done for each is kept
+short.
 
 Maps are transposed here ([width, height]), so that what comes out lies in memory column by column, as
 run-length encoding reads it. Shape suffixes: w, h the network's map; W, H the frame or a crop of it.

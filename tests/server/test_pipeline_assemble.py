@@ -12,9 +12,24 @@ from partstream_core.labels import NUM_PARTS
 from partstream_core.tracker import Tracker, TrackerConfig
 from partstream_server.assemble import assemble, with_parsing
 from partstream_server.track import track
-from partstream_server.values import Inference
+from partstream_server.values import Assembly, Inference
 
 FloatArray = npt.NDArray[np.float32]
+
+
+def floats(values: object) -> FloatArray:
+    return np.asarray(values, np.float32)
+
+
+def assembled(inference: Inference, *, min_parts: float = 0.0) -> Assembly:
+    return assemble(
+        inference,
+        width=300,
+        height=200,
+        part_labels=range(NUM_PARTS),
+        mask_threshold=0.5,
+        min_parts=min_parts,
+    )
 
 
 def smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
@@ -45,7 +60,7 @@ def random_inference(seed: int, *, num_people: int, height: int, width: int) -> 
     rng = np.random.default_rng(seed)
     parts = np.exp(6 * smooth(rng, (NUM_PARTS, height, width)))
     return Inference(
-        boxes_N4=np.tile(np.float32([0, 0, 10, 10]), (num_people, 1)),
+        boxes_N4=np.tile(floats([0, 0, 10, 10]), (num_people, 1)),
         scores_N=np.sort(rng.random(num_people, np.float32))[::-1].copy(),
         embeddings_ND=None,
         masks_Nhw=ovals(rng, num_people, height, width),
@@ -112,7 +127,7 @@ def test_borders_run_between_cells_and_not_along_them() -> None:
     mask_hw = 1 / (1 + np.exp(-(columns - 15 + 0.5 * (rows - 10))))
     undecided = np.zeros((NUM_PARTS, 20, 30), np.float32)
     undecided[0], undecided[5] = 0.49, 0.51
-    box, score = np.float32([[0, 0, 10, 10]]), np.float32([0.9])
+    box, score = floats([[0, 0, 10, 10]]), floats([0.9])
     inference = Inference(box, score, None, np.asarray(mask_hw[None], np.float32), undecided)
     maps = assemble(inference, width=300, height=200, part_labels=range(NUM_PARTS), mask_threshold=0.5).maps
     first = maps.person_HW.argmax(axis=1)[10:190]
@@ -140,8 +155,8 @@ def test_channels_of_a_bundle_with_fewer_parts_keep_their_names() -> None:
 def test_whoever_has_no_identity_leaves_the_frame_with_all_their_pixels() -> None:
     tracker = Tracker(TrackerConfig(new_track_score=0.5))
     inference = random_inference(3, num_people=3, height=20, width=30)
-    boxes = np.float32([[0, 0, 40, 100], [100, 0, 140, 100], [200, 0, 240, 100]])
-    scores = np.float32([0.9, 0.8, 0.2])
+    boxes = floats([[0, 0, 40, 100], [100, 0, 140, 100], [200, 0, 240, 100]])
+    scores = floats([0.9, 0.8, 0.2])
     inference = Inference(boxes, scores, None, inference.masks_Nhw, inference.part_probabilities_Phw)
     everybody = assemble(inference, width=300, height=200, part_labels=range(NUM_PARTS), mask_threshold=0.5)
     assert [person.score for person in everybody.people] == pytest.approx([0.9, 0.8, 0.2])
@@ -159,16 +174,15 @@ def test_the_best_may_be_the_one_who_leaves() -> None:
     """Numbers close up when somebody in front of others has no identity."""
     tracker = Tracker()
     inference = random_inference(3, num_people=3, height=20, width=30)
-    boxes = np.float32([[0, 0, 40, 100], [100, 0, 140, 100], [200, 0, 240, 100]])
+    boxes = floats([[0, 0, 40, 100], [100, 0, 140, 100], [200, 0, 240, 100]])
     seen_before = Inference(
-        boxes[1:], np.float32([0.8, 0.7]), None, inference.masks_Nhw[1:], inference.part_probabilities_Phw
+        boxes[1:], floats([0.8, 0.7]), None, inference.masks_Nhw[1:], inference.part_probabilities_Phw
     )
-    options = {"width": 300, "height": 200, "mask_threshold": 0.5}
-    track(tracker, assemble(seen_before, part_labels=range(NUM_PARTS), **options), period=1)
+    track(tracker, assembled(seen_before), period=1)
     newcomer_first = Inference(
-        boxes, np.float32([0.9, 0.8, 0.7]), None, inference.masks_Nhw, inference.part_probabilities_Phw
+        boxes, floats([0.9, 0.8, 0.7]), None, inference.masks_Nhw, inference.part_probabilities_Phw
     )
-    everybody = assemble(newcomer_first, part_labels=range(NUM_PARTS), **options)
+    everybody = assembled(newcomer_first)
     known, identities = track(tracker, everybody, period=1)
     assert identities == (1, 2)
     for number in (1, 2):
@@ -177,16 +191,16 @@ def test_the_best_may_be_the_one_who_leaves() -> None:
 
 def test_masks_and_parsing_that_disagree_meet_half_way() -> None:
     """Odds of 9 and 1/9 make even odds; two that agree keep their odds; a mask alone is left as it is."""
-    masks = np.float32([[[0.9, 0.9, 0.5, 1.0, 0.0]]])
-    nothing = np.float32([[[0.9, 0.1, 0.5, 0.0, 1.0]]])
+    masks = floats([[[0.9, 0.9, 0.5, 1.0, 0.0]]])
+    nothing = floats([[[0.9, 0.1, 0.5, 0.0, 1.0]]])
     parts = np.concatenate([nothing, 1 - nothing])
     assert with_parsing(masks, parts)[0, 0] == pytest.approx([0.5, 0.9, 0.5, 1.0, 0.0], abs=1e-6)
     assert with_parsing(masks, np.ones_like(nothing)) is masks
 
 
 def test_a_certain_part_is_not_given_to_somebody_whose_mask_is_far_away() -> None:
-    parts = np.float32([[[0.0, 0.0]], [[1.0, 1.0]]])
-    far, near = with_parsing(np.float32([[[0.04, 0.06]]]), parts)[0, 0]
+    parts = floats([[[0.0, 0.0]], [[1.0, 1.0]]])
+    far, near = with_parsing(floats([[[0.04, 0.06]]]), parts)[0, 0]
     assert far < 0.5 < near
 
 
@@ -199,10 +213,9 @@ def test_a_candidate_without_parts_is_nobody_even_if_scraps_of_its_mask_have_som
     parts[5] = 1 - parts[0]
     for columns in (slice(2, 14), slice(16, 20)):
         parts[0, 2:18, columns], parts[5, 2:18, columns] = 0.02, 0.98
-    boxes, scores = np.float32([[0, 0, 10, 10]] * 2), np.float32([0.8, 0.9])
+    boxes, scores = floats([[0, 0, 10, 10]] * 2), floats([0.8, 0.9])
     inference = Inference(boxes, scores, None, masks, parts)
-    options = {"width": 300, "height": 200, "part_labels": range(NUM_PARTS), "mask_threshold": 0.5}
-    assert [person.score for person in assemble(inference, **options).people] == pytest.approx([0.9, 0.8])
-    strict = assemble(inference, **options, min_parts=0.4)
+    assert [person.score for person in assembled(inference).people] == pytest.approx([0.9, 0.8])
+    strict = assembled(inference, min_parts=0.4)
     assert [person.score for person in strict.people] == pytest.approx([0.8])
     assert not strict.maps.person_HW[:, 150:].any()

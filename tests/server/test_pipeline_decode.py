@@ -1,6 +1,7 @@
 """Decoding: whatever people send becomes upright RGB frames in time order, or a clear error."""
 
 import io
+import itertools
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_clip_gives_every_frame_once_in_order_with_its_pixels() -> None:
     assert [frame.time_s for frame in frames] == pytest.approx([index / 25 for index in range(7)])
     for frame in frames:
         assert difference(frame.image, media.picture(shade=3 * frame.index)) < 12
-    assert info == VideoInfo(64, 48, 7, 25.0, pytest.approx(7 / 25), 0)
+    assert info == VideoInfo(64, 48, 7, 25.0, 7 / 25, 0)
 
 
 def test_times_of_a_variable_frame_rate_are_those_of_the_container() -> None:
@@ -196,7 +197,7 @@ def test_a_frame_of_another_size_is_fitted_into_the_first_ones(tmp_path: Path) -
     assert len(frames) >= 5
     assert last[:, :19].max() < 40, "the sides of a tall frame are black"
     assert last[:, 26:38].mean() > 60
-    assert all(after.time_s > before.time_s for before, after in zip(frames, frames[1:], strict=False))
+    assert all(after.time_s > before.time_s for before, after in itertools.pairwise(frames))
 
 
 def faststart(folder: Path, num_frames: int = 40) -> bytes:

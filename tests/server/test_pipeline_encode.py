@@ -20,7 +20,8 @@ def random_maps(seed: int, *, num_people: int, height: int, width: int) -> Label
 
     def blobs(num_labels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         noise = rng.random((num_labels, width, height), np.float32)
-        return np.stack([cv2.GaussianBlur(one, (0, 0), 3) for one in noise]).argmax(axis=0).astype(np.uint8)
+        smooth = np.stack([cv2.GaussianBlur(one, (0, 0), 3) for one in noise])
+        return np.asarray(smooth.argmax(axis=0), np.uint8)
 
     person_WH, part_WH = blobs(num_people + 1), blobs(NUM_PARTS)
     return LabelMaps(person_WH.T, (part_WH * (person_WH > 0)).T)
@@ -30,7 +31,7 @@ def people_of(maps: LabelMaps) -> list[FoundPerson]:
     people = []
     whole = Crop(0, 0, *maps.person_HW.shape)
     for number in range(1, int(maps.person_HW.max()) + 1):
-        crop = tight(maps.person_HW.T == number, whole)
+        crop = tight(np.asarray(number == maps.person_HW.T), whole)
         assert crop is not None
         scores = {part: 0.5 + part / 100 for part in range(1, NUM_PARTS)}
         people.append(FoundPerson(1 - number / 10, (0, 0, 1, 1), crop, None, scores))

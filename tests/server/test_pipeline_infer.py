@@ -73,8 +73,8 @@ def test_shrinking_and_enlarging_keep_things_in_place() -> None:
 
 
 def test_candidates_are_good_enough_and_not_doubles() -> None:
-    boxes = np.float32([[0, 0, 10, 10], [1, 0, 11, 10], [50, 0, 60, 10], [80, 0, 90, 10]])
-    scores = np.float32([0.9, 0.8, 0.7, 0.3])
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 0, 60, 10], [80, 0, 90, 10]], np.float32)
+    scores = np.array([0.9, 0.8, 0.7, 0.3], np.float32)
     config = InferConfig(score_threshold=0.4, nms_threshold=0.6, max_people=10)
     assert candidates(boxes, scores, config).tolist() == [0, 2]
     few = InferConfig(score_threshold=0.0, nms_threshold=0.6, max_people=2)

@@ -1,0 +1,121 @@
+"""Media in, results out: ready ones at once, and nothing left running when the reader goes."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from partstream_core.errors import NotAVideoError, TooLongError
+from partstream_server.decode import MediaLimits
+from partstream_server.encode import MaskForm
+from partstream_server.engine import Engine
+from partstream_server.figures import write_figures
+from partstream_server.parser import MediaParser, ParseOptions, model_info, parse_media
+from tests.server import media_fixtures as media
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "walkers.mp4"
+    write_figures(path, width=320, height=180, num_frames=12)
+    return path
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_every_frame_has_a_result_in_order(engine: Engine, clip: Path) -> None:
+    with MediaParser(clip, engine) as parser:
+        pictures = list(parser)
+        assert parser.video.num_frames == 12
+    assert [picture.frame.index for picture in pictures] == list(range(12))
+    for picture in pictures:
+        assert picture.result is not None
+        assert picture.maps is not None
+        assert picture.result.index == picture.frame.index
+        assert picture.result.time_s == picture.frame.time_s
+        assert picture.maps.part_HW.shape == picture.frame.image.shape[:2] == (180, 320)
+        assert picture.maps.person_HW.max() == len(picture.result.people)
+    assert any(picture.result and picture.result.people for picture in pictures)
+
+
+def test_the_model_is_named(engine: Engine) -> None:
+    info = model_info(engine)
+    assert (info.bundle, info.provider) == (engine.bundle.manifest.name, engine.provider)
+    assert len(info.parts) == 19
+
+
+def test_results_come_before_the_source_is_read_to_its_end(engine: Engine, clip: Path) -> None:
+    with MediaParser(clip, engine) as parser:
+        first = next(iter(parser))
+        assert first.frame.index == 0
+        assert parser.video.num_frames < 12, "only a few frames are decoded ahead"
+
+
+def test_leaving_early_ends_the_thread_and_closes_the_file(engine: Engine, clip: Path) -> None:
+    file = io.BytesIO(clip.read_bytes())
+    results = parse_media(file, engine)
+    assert next(iter(results)).index == 0
+    assert "partstream-decode" in threads()
+    results.close()
+    assert file.closed
+    assert "partstream-decode" not in threads()
+
+
+def test_a_source_that_cannot_be_read_fails_before_anything_starts(engine: Engine) -> None:
+    with pytest.raises(NotAVideoError):
+        MediaParser(io.BytesIO(b"a poem\n" * 99), engine)
+    assert "partstream-decode" not in threads()
+
+
+def test_a_failure_half_way_comes_after_the_results_before_it(engine: Engine) -> None:
+    endless = media.clip(num_frames=12, form="mpegts")
+    seen = []
+    with pytest.raises(TooLongError):
+        for result in parse_media(io.BytesIO(endless), engine, limits=MediaLimits(max_frames=4)):
+            seen.append(result.index)  # noqa: PERF401 - what came before the error counts
+    assert seen == [0, 1, 2, 3]
+    assert "partstream-decode" not in threads()
+
+
+def test_frames_that_are_passed_over_are_shown_only_if_asked_for(engine: Engine, clip: Path) -> None:
+    options = ParseOptions(every=4, max_frames=10)
+    assert [result.index for result in parse_media(clip, engine, options)] == [0, 4, 8]
+    with MediaParser(clip, engine, options, with_skipped=True) as parser:
+        pictures = list(parser)
+        assert parser.video.num_frames == 10
+    assert [picture.frame.index for picture in pictures] == list(range(10))
+    assert [picture.frame.index for picture in pictures if picture.result is not None] == [0, 4, 8]
+
+
+def test_a_still_image_and_a_folder_are_sources_too(engine: Engine, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(media.image(media.picture(shade=number)))
+    assert [result.index for result in parse_media(tmp_path / "0.png", engine)] == [0]
+    assert [result.index for result in parse_media(tmp_path, engine)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (65, 49), (3, 400), (2000, 40)])
+def test_any_size_goes_through(engine: Engine, width: int, height: int) -> None:
+    image = media.image(media.picture(width=width, height=height))
+    options = ParseOptions(score_threshold=0.0)
+    with MediaParser(io.BytesIO(image), engine, options) as parser:
+        (picture,) = list(parser)
+    assert picture.result is not None
+    for person in picture.result.people:
+        left, top, right, bottom = person.box
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"every": 0}, {"max_frames": 0}, {"score_threshold": 1.1}, {"masks": "bitmap"}, {"speed": 9}],
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ParseOptions.model_validate(wrong)
+    assert ParseOptions.model_validate({"masks": "polygons"}).masks is MaskForm.POLYGONS
