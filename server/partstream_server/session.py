@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import numpy as np
+
 from partstream_core.labels import PARTS
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
@@ -28,7 +30,16 @@ from partstream_server.timing import StageClock
 from partstream_server.track import track
 from partstream_server.values import ParsedFrame
 
-__all__ = ["EngineOutputs", "EngineRequest", "ParsedFrame", "Session", "SessionConfig", "Steps", "drive"]
+__all__ = [
+    "EngineOutputs",
+    "EngineRequest",
+    "ParsedFrame",
+    "Session",
+    "SessionConfig",
+    "Steps",
+    "drive",
+    "warm_up",
+]
 
 T = TypeVar("T")
 
@@ -125,6 +136,13 @@ class Session:
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
         result = FrameResult(frame.index, frame.time_s, decision.key_frame, people)
         return ParsedFrame(result, assembly.maps)
+
+
+def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
+    """Run every graph once for sources of this shape, so that their first result does not wait for a compiler."""
+    manifest = engine.bundle.manifest
+    everything = InferConfig(score_threshold=0.0, nms_threshold=manifest.thresholds.nms, max_people=1)
+    drive(infer(np.zeros((height, width, 3), np.uint8), manifest, everything), engine)
 
 
 def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:

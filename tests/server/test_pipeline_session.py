@@ -11,8 +11,9 @@ from partstream_core.results import FrameResult, frame_from_json, frame_to_json
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
+from partstream_server.engine.openvino import OpenVinoEngine
 from partstream_server.figures import scene
-from partstream_server.session import EngineRequest, ParsedFrame, Session, SessionConfig, drive
+from partstream_server.session import EngineRequest, ParsedFrame, Session, SessionConfig, drive, warm_up
 from partstream_server.timing import StageClock
 
 WIDTH, HEIGHT = 480, 270
@@ -178,3 +179,13 @@ def test_time_is_charged_to_the_stage_that_spent_it() -> None:
             pass
     assert dict(clock.total_s) == {"track": 19.0, "encode": 7.0}
     assert dict(clock.cpu_s) == {"track": 1.25, "encode": 0.5}
+
+
+def test_warming_up_runs_every_graph_for_the_shape_that_will_come(engine: Engine) -> None:
+    fresh = OpenVinoEngine(engine.bundle, precision="f32", num_threads=1)
+    warm_up(fresh, width=WIDTH, height=HEIGHT)
+    compiled = {graph: fresh.num_compiled(graph) for graph in fresh.bundle.manifest.graphs}
+    assert compiled == {"backbone": 1, "heads": 1, "instances": 1}
+    drive(new_session(engine).push(walk(1)[0], 0.0), fresh)
+    assert {graph: fresh.num_compiled(graph) for graph in compiled} == compiled
+    fresh.close()

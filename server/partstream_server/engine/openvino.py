@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,46 +19,59 @@ import openvino as ov
 from partstream_core.errors import BundleError, EngineError
 from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph, check_names
 
-_HINTS = {"f32": "f32", "bf16": "bf16"}
+MAX_SHAPES = 8
+"""Static shapes that a graph keeps compiled: the usual shapes of video and photos, upright and lying."""
+
 _Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class _Compiled:
-    """A graph compiled for one set of shapes, with the one request that its stream can serve at a time."""
+    """A graph for one set of shapes, compiled at its first run, with the one request it serves at a time."""
 
-    def __init__(self, model: ov.CompiledModel) -> None:
-        self._request = model.create_infer_request()
-        self._names = [output.get_any_name() for output in model.outputs]
+    def __init__(self, compile_model: Callable[[], ov.CompiledModel]) -> None:
+        self._compile_model = compile_model
+        self._request: ov.InferRequest | None = None
         self._lock = threading.Lock()
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         with self._lock:
-            self._request.infer(dict(inputs), share_inputs=True, share_outputs=True)
-            return {name: np.array(self._request.get_tensor(name).data) for name in self._names}
+            if self._request is None:
+                self._request = self._compile_model().create_infer_request()
+            request = self._request
+            request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+            names = [output.get_any_name() for output in request.model_outputs]
+            return {name: np.array(request.get_tensor(name).data) for name in names}
 
 
 class _ShapeCache:
-    """The compiled shapes of one graph, least recently used first."""
+    """The compiled shapes of one graph, least recently used first.
+
+    Its lock is held only to look things up: while one shape is compiled, the others run on.
+    """
 
     def __init__(self, core: ov.Core, model: ov.Model, config: Mapping[str, Any], *, max_shapes: int) -> None:
         self._core, self._model, self._config, self._max_shapes = core, model, dict(config), max_shapes
         self._compiled: OrderedDict[_Shapes, _Compiled] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._compiling = threading.Lock(), threading.Lock()
 
     def __len__(self) -> int:
         return len(self._compiled)
 
     def get(self, shapes: _Shapes) -> _Compiled:
-        """The graph for these shapes, compiled if need be."""
+        """The graph for these shapes."""
         with self._lock:
             if shapes not in self._compiled:
-                model = self._model.clone()
-                model.reshape({name: list(shape) for name, shape in shapes})
-                self._compiled[shapes] = _Compiled(self._core.compile_model(model, "CPU", self._config))
+                self._compiled[shapes] = _Compiled(partial(self._compile, shapes))
             self._compiled.move_to_end(shapes)
             while len(self._compiled) > self._max_shapes:
                 self._compiled.popitem(last=False)
             return self._compiled[shapes]
+
+    def _compile(self, shapes: _Shapes) -> ov.CompiledModel:
+        with self._compiling:
+            model = self._model.clone()
+        model.reshape({name: list(shape) for name, shape in shapes})
+        return self._core.compile_model(model, "CPU", self._config)
 
 
 class OpenVinoEngine:
@@ -66,7 +80,12 @@ class OpenVinoEngine:
     provider = "openvino"
 
     def __init__(
-        self, bundle: LoadedBundle, *, precision: str = "auto", num_threads: int = 0, max_shapes: int = 4
+        self,
+        bundle: LoadedBundle,
+        *,
+        precision: str = "auto",
+        num_threads: int = 0,
+        max_shapes: int = MAX_SHAPES,
     ) -> None:
         """Read the graphs; nothing is compiled before the first run.
 
@@ -87,7 +106,7 @@ class OpenVinoEngine:
         config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+            "INFERENCE_PRECISION_HINT": self.precision,
         }
         if num_threads:
             config["INFERENCE_NUM_THREADS"] = num_threads
