@@ -139,7 +139,7 @@ class Session:
 
 
 def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
-    """Run every graph once for sources of this shape, so that their first result does not wait for a compiler."""
+    """Run every graph once for sources of this shape, so that their first result waits for no compiler."""
     manifest = engine.bundle.manifest
     everything = InferConfig(score_threshold=0.0, nms_threshold=manifest.thresholds.nms, max_people=1)
     drive(infer(np.zeros((height, width, 3), np.uint8), manifest, everything), engine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, cast
 
@@ -52,6 +53,7 @@ class ContainerSource:
         self._stream.thread_type = "AUTO"
         self._num_damaged = 0
         self._num_packets = self._num_pictures = 0
+        self._turns: dict[int, Turn] = {}
         self._end_s = 0.0
 
     @property
@@ -83,7 +85,9 @@ class ContainerSource:
             time_s = None if frame.pts is None else float(frame.pts * tick_s)
             duration_s = float((frame.duration or 0) * tick_s)
             self._end_s = max(self._end_s, (time_s or 0.0) + duration_s)
-            yield Picture(time_s, duration_s, partial(upright_rgb, frame))
+            if frame.rotation not in self._turns:
+                self._turns[frame.rotation] = turn_of(frame)
+            yield Picture(time_s, duration_s, partial(upright_rgb, frame, self._turns[frame.rotation]))
         self._num_damaged = max(self._num_damaged, self._num_missing())
 
     def _frames(self) -> Iterator[VideoFrame]:
@@ -171,18 +175,39 @@ def _seconds(clock: str) -> float | None:
         return None
 
 
-def upright_rgb(frame: VideoFrame) -> Image:
-    """Pixels of a frame, turned and mirrored as its display matrix says (quarter turns only)."""
-    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a picture is brought upright: its axes exchanged, then mirrored."""
+
+    exchange: bool
+    mirror_columns: bool
+    mirror_rows: bool
+
+    def apply(self, image: Image) -> Image:
+        """The picture upright."""
+        turned: cv2.typing.MatLike = cv2.transpose(image) if self.exchange else image
+        if self.mirror_columns:
+            turned = cv2.flip(turned, 1)
+        if self.mirror_rows:
+            turned = cv2.flip(turned, 0)
+        return np.asarray(turned, np.uint8)
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """The turn that a frame's display matrix asks for, to the nearest quarter.
+
+    The matrix is looked at only where there is a rotation: PyAV's side data and its frame refer to each
+    other, and frames that wait for the garbage collector would fill the memory. A mirror without a turn that
+    only exchanges top and bottom is missed so.
+    """
+    side_data = frame.side_data.get("DISPLAYMATRIX") if frame.rotation else None
     if side_data is None:
-        return image
+        return Turn(exchange=False, mirror_columns=False, mirror_rows=False)
     a, b, _, c, d = struct.unpack("5i", bytes(cast(Buffer, side_data))[:20])
-    turned: cv2.typing.MatLike = image
-    if abs(b) > abs(a):
-        turned, a, d = cv2.transpose(turned), c, b
-    if a < 0:
-        turned = cv2.flip(turned, 1)
-    if d < 0:
-        turned = cv2.flip(turned, 0)
-    return np.asarray(turned, np.uint8)
+    exchange = abs(b) > abs(a)
+    return Turn(exchange, mirror_columns=(c if exchange else a) < 0, mirror_rows=(b if exchange else d) < 0)
+
+
+def upright_rgb(frame: VideoFrame, turn: Turn) -> Image:
+    """Pixels of a frame, turned."""
+    return turn.apply(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))

@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from partstream_core.errors import FrameTooLargeError, NoFramesError
-from partstream_server.decode.container import upright_rgb
+from partstream_server.decode.container import turn_of, upright_rgb
 from partstream_server.decode.frame import Image, MediaLimits, Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
@@ -96,7 +96,8 @@ class StillSource:
         self._file.seek(0)
         try:
             with av.open(self._file, "r") as container:
-                return upright_rgb(next(container.decode(video=0)))
+                frame = next(container.decode(video=0))
+                return upright_rgb(frame, turn_of(frame))
         except (av.error.FFmpegError, StopIteration, IndexError):
             return None
 
