@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partstream_core.errors import BundleError, EngineError
+from partstream_core.errors import BundleError, EngineError, MediaError
 from partstream_server import __version__
 from partstream_server.encode import MaskForm
 from partstream_server.serve import serve_command
@@ -75,7 +75,10 @@ def parse_command(
     options = ParseOptions(score_threshold=score_threshold, every=every, max_frames=max_frames, masks=masks)
     engine = _open_engine(bundle, provider, precision, threads)
     batch = Batch(engine, options, Wanted(overlay, part_maps), console=Console(stderr=True))
-    num_failed = batch.run(name_sources(inputs, independent=independent), output)
+    try:
+        num_failed = batch.run(name_sources(inputs, independent=independent), output)
+    except EngineError as error:
+        raise _failure(error) from None
     engine.close()
     if num_failed:
         raise typer.Exit(EXIT_BAD_INPUT)
@@ -127,6 +130,8 @@ def bench_command(
         report = run_bench(config)
     except (EngineError, BundleError) as error:
         raise _failure(error) from None
+    except (MediaError, OSError) as error:
+        raise _failure(error, EXIT_BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     else:
@@ -184,10 +189,10 @@ def _open_engine(bundle: Path | None, provider: str, precision: str, threads: in
         raise _failure(error) from None
 
 
-def _failure(error: Exception) -> typer.Exit:
+def _failure(error: Exception, code: int = EXIT_FAILURE) -> typer.Exit:
     """Say what is wrong in one line, and end."""
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-    return typer.Exit(EXIT_FAILURE)
+    return typer.Exit(code)
 
 
 def main() -> None:

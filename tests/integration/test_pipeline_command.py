@@ -179,6 +179,10 @@ def test_wrong_options_and_bundles_end_with_one_line(clip: Path, tmp_path: Path)
         assert line.startswith("error: ")
         assert words in line
     assert not (tmp_path / "out").exists()
+    song = tmp_path / "notes.txt"
+    song.write_text("do re mi\n" * 50)
+    done = partstream("bench", "--video", song)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_info_names_bundle_provider_precision_and_versions() -> None:
