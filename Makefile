@@ -4,7 +4,7 @@
 #   make test                  install everything and run the tests
 #
 # Variables: PYTHON (python3), PORT (8000), TORCH_INDEX_URL (where to take torch from; pip's own default without it),
-# SERVE_ARGS, PYTEST_ARGS, BENCH_ARGS, RECIPE, MINUTES, TRAIN_ARGS.
+# SERVE_ARGS, PYTEST_ARGS, BENCH_ARGS, RECIPE, MINUTES, DATA (a folder with ccp/ and weights/), TRAIN_ARGS.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -12,6 +12,7 @@ SERVE_VENV ?= .venv-serve
 DEV_VENV ?= .venv
 RECIPE ?= live-image
 MINUTES ?= 90
+DATA ?= $(or $(PARTSTREAM_DATA),../shared/data)
 TORCH_INDEX_URL ?=
 
 # Every install takes its versions from one file, builds in isolation included (pip 25.3 and newer read the second name).
@@ -55,8 +56,8 @@ format: $(DEV_VENV)/.installed  ## Mend what lint can mend by itself
 bench: $(SERVE_VENV)/.installed  ## Time the pipeline stage by stage (BENCH_ARGS)
 	$(SERVE_VENV)/bin/partstream bench $(BENCH_ARGS)
 
-train: $(DEV_VENV)/.installed  ## Train a recipe (RECIPE, MINUTES, TRAIN_ARGS)
-	$(DEV_VENV)/bin/partstream-train $(RECIPE) --minutes $(MINUTES) $(TRAIN_ARGS)
+train: $(DEV_VENV)/.installed  ## Train a recipe (RECIPE, MINUTES, DATA, TRAIN_ARGS)
+	$(DEV_VENV)/bin/partstream-train $(RECIPE) --minutes $(MINUTES) --data $(DATA)/ccp --weights $(DATA)/weights $(TRAIN_ARGS)
 
 proto: $(DEV_VENV)/.installed  ## Make the Python code of proto/ anew
 	$(DEV_VENV)/bin/python proto/generate.py
