@@ -162,9 +162,8 @@ class LiveLoss(nn.Module):
         triplet = triplet_loss(embeddings, identity_R, positives.image_R)
         return classify * self._config.identity, triplet * self._config.triplet
 
-
     def _follow_mean(self, embeddings_RD: Tensor) -> Tensor:
-        """The mean embedding of the batch: what people share tells nobody apart, and unchecked it takes over."""
+        """The mean embedding of the batch: what all people share tells nobody apart, and would take over."""
         mean = embeddings_RD.mean(dim=0)
         if self.training:
             self.get_buffer("embedding_mean").lerp_(mean.detach(), 0.02)
