@@ -17,13 +17,15 @@ from partstream_core import rle
 from partstream_core.labels import NUM_PARTS, PARTS
 from partstream_core.results import Mask, PartResult, PersonResult, Polygons
 from partstream_core.rle import Rle
-from partstream_server.values import Crop, FoundPerson, LabelMaps
+from partstream_server.values import Crop, FoundPerson, LabelMaps, MapArray
 
 _CODES = 32
 """Codes that a person takes in the map of people and parts."""
 _TOLERANCE_PX = 0.75
 """How far an outline may be from the pixels it goes around."""
 _DIGITS = 4
+_EXACT_IN_FLOAT32 = 1 << 24
+"""Whole numbers below this are exact in the type that OpenCV counts in; it counts twice as fast as NumPy."""
 
 
 class MaskForm(StrEnum):
@@ -57,7 +59,9 @@ class _Runs:
 
 def _encode_runs(num_people: int, maps: LabelMaps) -> _Runs:
     numbers = range(1, num_people + 1)
-    code_HW = maps.person_HW.astype(np.uint16) * np.uint16(_CODES) + maps.part_HW
+    # A code fits a byte as long as there are few people, and bytes are compared faster.
+    small = (num_people + 1) * _CODES <= 256
+    code_HW = np.multiply(maps.person_HW, _CODES, dtype=np.uint8 if small else np.uint16) + maps.part_HW
     codes = (number * _CODES + part for number in numbers for part in range(1, NUM_PARTS))
     return _Runs(rle.encode_label_map(maps.person_HW, numbers), rle.encode_label_map(code_HW, codes))
 
@@ -68,7 +72,7 @@ def _encode_person(
     crop = person.crop
     person_hw = crop.of(maps.person_HW) == number
     part_hw = crop.of(maps.part_HW) * person_hw
-    areas = np.bincount(part_hw.ravel(order="K"), minlength=NUM_PARTS)
+    areas = _areas(part_hw)
     masks: dict[int, Mask] = {}
     whole: Mask = None
     present = [int(part) for part in np.flatnonzero(areas) if part]
@@ -84,6 +88,14 @@ def _encode_person(
     )
     box = (float(crop.left), float(crop.top), float(crop.right), float(crop.bottom))
     return PersonResult(identity, _score(person.score), box, whole, tuple(parts))
+
+
+def _areas(part_hw: MapArray) -> npt.NDArray[np.int64]:
+    """Pixels of each part."""
+    if part_hw.size >= _EXACT_IN_FLOAT32:
+        return np.bincount(part_hw.ravel(order="K"), minlength=NUM_PARTS)
+    counts = cv2.calcHist([part_hw.T], [0], None, [NUM_PARTS], [0, NUM_PARTS])
+    return np.asarray(counts, np.int64).ravel()
 
 
 def polygons(mask_hw: npt.NDArray[np.bool_], crop: Crop, maps: LabelMaps) -> Polygons:

@@ -28,7 +28,6 @@ MAX_LABEL = (1 << _LABEL_BITS) - 1
 """Labels are 1 to this; 0 is no label. A background that competes takes a label too."""
 
 _CERTAIN = 65535
-_LABEL_MASK = np.uint16(MAX_LABEL)
 _LEVEL_MASK = np.uint16(_CERTAIN - MAX_LABEL)
 _REACH = 1
 """Cells beyond its own that an interpolated probability can win in."""
@@ -131,7 +130,7 @@ class Contest:
 
     def labels(self) -> MapArray:
         """The winner of each pixel, [W, H] of the crop; 0 where none is above its floor."""
-        return (self._best_WH & _LABEL_MASK).astype(np.uint8)
+        return self._best_WH.astype(np.uint8) & np.uint8(MAX_LABEL)
 
 
 def tight(mask_WH: npt.NDArray[np.bool_], crop: Crop) -> Crop | None:

@@ -116,3 +116,16 @@ def test_without_masks_everything_else_stays() -> None:
 def test_nobody_is_an_empty_result() -> None:
     empty = LabelMaps(np.zeros((8, 6), np.uint8).T, np.zeros((8, 6), np.uint8).T)
     assert encode_people([], [], empty, MaskForm.RLE) == ()
+
+
+def test_a_crowd_is_encoded_like_a_few() -> None:
+    """More people than a byte's codes hold."""
+    maps = random_maps(2, num_people=20, height=200, width=300)
+    people = people_of(maps)
+    assert len(people) == 20
+    for number, person in enumerate(encode_people(people, range(1, 21), maps, MaskForm.RLE), start=1):
+        assert person.mask == rle.encode(maps.person_HW == number)
+        for part in person.parts:
+            part_HW = (maps.person_HW == number) & (maps.part_HW == PARTS.index(part.part))
+            assert part.mask == rle.encode(part_HW)
+            assert part.area == part_HW.sum()
