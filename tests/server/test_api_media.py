@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import av
@@ -10,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from partstream_server.figures import write_figures
 from tests.server.answers import document, problem
 from tests.server.media_fixtures import (
     clip,
@@ -159,8 +161,10 @@ def test_every_other_frame_is_parsed_up_to_a_number_of_the_source(server: Runnin
 
 
 @pytest.mark.parametrize("masks", ["rle", "polygons", "none"])
-def test_masks_come_in_the_form_that_is_asked_for(server: Running, masks: str) -> None:
-    whole = server.parse(clip(num_frames=2), masks=masks, score_threshold=0).json()
+def test_masks_come_in_the_form_that_is_asked_for(server: Running, masks: str, tmp_path: Path) -> None:
+    write_figures(tmp_path / "walkers.mp4", width=320, height=192, num_frames=3)
+    body = (tmp_path / "walkers.mp4").read_bytes()
+    whole = server.parse(body, masks=masks, score_threshold=0.1).json()
     kind = {"rle": "counts", "polygons": "polygons", "none": None}[masks]
     assert any(frame["people"] for frame in whole["frames"])
     for person in (person for frame in whole["frames"] for person in frame["people"]):
