@@ -1,0 +1,132 @@
+"""`partstream-evaluate composite`: people, parts and identities in made clips of the validation people."""
+
+import math
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from partstream_core.composite.recipe import Clip, published
+from partstream_core.composite.score import ClipOverlaps, CompositeScores, clip_overlaps, score, truth_frames
+from partstream_core.composite.source import read_source
+from partstream_core.composite.truth import Benchmark, make_benchmark
+from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
+from partstream_core.results import FrameResult
+from partstream_core.results_io import read_ndjson
+
+AP_THRESHOLD: Final = 0.05
+"""AP asks for everything that may be a person; all else is measured with the command's defaults."""
+HEADLINE: Final = "easy+medium"
+_LINES_OF_ERROR: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class CompositeReport:
+    """Figures by level, and what they were measured on and with."""
+
+    groups: dict[str, CompositeScores]
+    """By level, and of easy and medium together."""
+    commands: tuple[str, ...]
+    recipe_sha256: str
+    truth_sha256: dict[str, str]
+    """By name of the clip."""
+    truth_published: bool
+    """Whether the clips' truth is, to the bit, the one that the package was published with."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; the figures of easy and medium stand first; figures that do not exist are null."""
+        groups = {name: _without_nan(asdict(scores)) for name, scores in self.groups.items()}
+        return {
+            **groups.get(HEADLINE, {}),
+            "levels": groups,
+            "commands": list(self.commands),
+            "recipe_sha256": self.recipe_sha256,
+            "truth_sha256": self.truth_sha256,
+            "truth_published": self.truth_published,
+        }
+
+
+def evaluate(
+    data_dir: Path,
+    command: PartstreamCommand,
+    *,
+    clips_dir: Path | None = None,
+    select: Callable[[Clip], bool] = lambda _: True,
+) -> CompositeReport:
+    """Make the clips, run `partstream` on them twice, and compare what it writes with the truth.
+
+    Args:
+        data_dir: The CCP folder.
+        command: How to call `partstream`.
+        clips_dir: Where clips are kept for the next time; by default they are thrown away.
+        select: Which clips to measure on.
+
+    Raises:
+        EvaluationError: The command failed, or its results are not those of the clips.
+        ValueError: The photos or labels are not the published ones, or there is no clip.
+    """
+    known = published()
+    recipe = known.recipe
+    chosen = [clip for clip in recipe.clips() if select(clip)]
+    if not chosen:
+        raise ValueError("no clip of the benchmark is selected")
+    with TemporaryDirectory(prefix="partstream-composite-") as folder:
+        benchmark = make_benchmark(
+            clips_dir or Path(folder) / "benchmark",
+            recipe,
+            lambda: read_source(data_dir, recipe),
+            clips=chosen,
+        )
+        found, tracked = Path(folder) / "found", Path(folder) / "tracked"
+        lines = (
+            _parse(command, benchmark, found, ["--score-threshold", str(AP_THRESHOLD)]),
+            _parse(command, benchmark, tracked, []),
+        )
+        compared = [(clip, _compare(benchmark, clip, found, tracked)) for clip in benchmark.clips]
+    as_published = all(known.truth_sha256.get(name) == each for name, each in benchmark.truth_sha256.items())
+    return CompositeReport(_grouped(compared), lines, recipe.sha256(), benchmark.truth_sha256, as_published)
+
+
+def _parse(command: PartstreamCommand, benchmark: Benchmark, output: Path, options: Sequence[str]) -> str:
+    """Parse all clips into folders of their names; the command line that did it."""
+    bundle = ["--bundle", str(command.bundle)] if command.bundle is not None else []
+    folders = [str(benchmark.frames(clip)) for clip in benchmark.clips]
+    flags = ["--no-overlay", "--no-part-maps", *options, *bundle]
+    line = [str(command.executable), "parse", *folders, "-o", str(output), *flags]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    except OSError as error:
+        raise EvaluationError(f"cannot run {command.executable}: {error}") from error
+    if done.returncode != 0:
+        last = "\n".join((done.stderr or done.stdout).splitlines()[-_LINES_OF_ERROR:])
+        raise EvaluationError(f"{command.executable} parse ended with exit code {done.returncode}:\n{last}")
+    return shlex.join(line)
+
+
+def _compare(benchmark: Benchmark, clip: Clip, found: Path, tracked: Path) -> ClipOverlaps:
+    truth = truth_frames(benchmark.truth(clip), benchmark.recipe)
+    try:
+        return clip_overlaps(truth, _read(found, clip), _read(tracked, clip))
+    except (ValueError, OSError) as error:
+        raise EvaluationError(f"clip {clip.name}: {error}") from error
+
+
+def _read(output: Path, clip: Clip) -> list[FrameResult]:
+    return list(read_ndjson(output / clip.name / "results.ndjson"))
+
+
+def _grouped(compared: Sequence[tuple[Clip, ClipOverlaps]]) -> dict[str, CompositeScores]:
+    names = list(dict.fromkeys(clip.level.name for clip, _ in compared))
+    groups = {name: [each for clip, each in compared if clip.level.name == name] for name in names}
+    headline = [each for name in HEADLINE.split("+") for each in groups.get(name, [])]
+    scored = {name: score(clips) for name, clips in groups.items()}
+    return {HEADLINE: score(headline), **scored} if headline else scored
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
