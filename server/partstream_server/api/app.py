@@ -18,6 +18,7 @@ from partstream_server.api.problems import add_problem_handlers
 from partstream_server.api.query import OPTIONS
 from partstream_server.api.service import EngineOpener, Service
 from partstream_server.engine import Engine, create_engine
+from partstream_server.session import warm_up
 from partstream_server.settings import Settings
 
 _DESCRIPTION: Final = (
@@ -74,15 +75,17 @@ def create_app(
 
 
 def opener_of(settings: Settings) -> EngineOpener:
-    """What opens the engine that the settings describe."""
+    """What opens the engine that the settings describe, and compiles it for the usual shape of a video."""
 
     def opener() -> Engine:
-        return create_engine(
+        engine = create_engine(
             settings.bundle,
             provider=settings.provider,
             precision=settings.precision,
             num_threads=settings.threads,
         )
+        warm_up(engine)
+        return engine
 
     return opener
 
