@@ -26,7 +26,8 @@ from partstream_export.live_parity import CASES, Case, LiveGraphs, live_differen
 from partstream_export.parity import Difference, OnnxGraph, require_parity
 from partstream_export.tracing import OPSET, to_bytes, trace, without
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
-from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_CHANNELS, FEATURE_STRIDE, LiveNetwork
+from partstream_models.networks.identity import EMBEDDING_CHANNELS
+from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, LiveNetwork
 
 TRAINING_DATA = (
     "Clothing Co-Parsing photos and labels (Yang, Luo, Lin, CVPR 2014; published under Apache-2.0)",

@@ -1,9 +1,9 @@
 """The live network's three graphs, arranged for speed.
 
 What they compute is what `partstream_models.networks.live` computes; the order of work differs where that
-saves time on a CPU. Mask parameters and embeddings are read at the chosen locations only, because there are K
-of them and thousands of locations. Masks are doubled by two matrix products, which OpenVINO runs ten times
-faster than a resize of one-channel maps.
+saves time on a CPU. Mask parameters are read at the chosen locations only, because there are K of them and
+thousands of locations. Embeddings are means of the identity map over the masks that are made anyway. Masks
+are doubled by two matrix products, which OpenVINO runs ten times faster than a resize of one-channel maps.
 
 Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations over all levels,
 K chosen detections, R rows (people), N pixels of a map, P parts.
@@ -20,23 +20,18 @@ from partstream_export.folding import folded
 from partstream_export.graphs import GraphDefinition, floats, indices
 from partstream_models.networks.condinst import LAYERS, MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.fcos import LEVELS, decode_boxes, level_locations
-from partstream_models.networks.live import (
-    EMBEDDING_CHANNELS,
-    FEATURE_CHANNELS,
-    FEATURE_STRIDE,
-    Heads,
-    LiveNetwork,
-)
+from partstream_models.networks.identity import EMBEDDING_CHANNELS, pool_embeddings
+from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, Heads, LiveNetwork
 
 IMAGE = floats("image", "batch", 3, "height", "width")
 FEATURE = floats("feature", "batch", FEATURE_CHANNELS, "height/8", "width/8")
 MASK_FEATURES = floats("mask_features", "batch", MASK_CHANNELS, "height/8", "width/8")
+IDENTITY_MAP = floats("identity_map", "batch", EMBEDDING_CHANNELS, "height/8", "width/8")
 PROBES = (
     floats("person_logits", "batch", "locations"),
     floats("distances", "batch", "locations", 4),
     floats("centerness_logits", "batch", "locations"),
     floats("dense_mask_parameters", "batch", "locations", NUM_MASK_PARAMETERS),
-    floats("dense_embeddings", "batch", "locations", EMBEDDING_CHANNELS),
     floats("part_logits", "batch", NUM_PARTS, "height/4", "width/4"),
 )
 """What the heads say before any selection; the mask features are an output already."""
@@ -61,7 +56,7 @@ def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, .
                 floats("scores", "batch", top_k),
                 floats("locations", "batch", top_k, 3),
                 floats("mask_parameters", "batch", top_k, NUM_MASK_PARAMETERS),
-                floats("embeddings", "batch", top_k, EMBEDDING_CHANNELS),
+                IDENTITY_MAP,
                 MASK_FEATURES,
                 floats("part_probabilities", "batch", NUM_PARTS, "height/4", "width/4"),
             ),
@@ -73,12 +68,20 @@ def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, .
             module=InstancesGraph(),
             inputs=(
                 MASK_FEATURES,
+                IDENTITY_MAP,
                 floats("mask_parameters", "rows", NUM_MASK_PARAMETERS),
                 floats("locations", "rows", 3),
                 indices("batch_index", "rows"),
             ),
-            outputs=(floats("masks", "rows", "height/4", "width/4"),),
-            example=(torch.zeros(2, MASK_CHANNELS, 12, 8), *rows),
+            outputs=(
+                floats("masks", "rows", "height/4", "width/4"),
+                floats("embeddings", "rows", EMBEDDING_CHANNELS),
+            ),
+            example=(
+                torch.zeros(2, MASK_CHANNELS, 12, 8),
+                torch.zeros(2, EMBEDDING_CHANNELS, 12, 8),
+                *rows,
+            ),
         ),
     )
 
@@ -90,46 +93,48 @@ class HeadsGraph(nn.Module):
         super().__init__()
         self.heads = copy.deepcopy(heads)
         self.top_k = top_k
-        # lifted out of the network, which then returns at their place the features that they read
-        self.mask_parameters, self.embedding = heads.detection.mask_parameters, heads.detection.embedding
-        for name in ("mask_parameters", "embedding"):
-            setattr(self.heads.detection, name, nn.Identity())
+        # lifted out of the network, which then returns at its place the features that it reads
+        self.mask_parameters = heads.detection.mask_parameters
+        self.heads.detection.mask_parameters = nn.Identity()  # type: ignore[assignment]
 
     def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> tuple[Tensor, ...]:
         """Outputs and probes, in the order of the definition."""
         dense = self.heads(feature_BCHW, image_BCHW)
-        box_features_BLC, identity_features_BLC = dense.mask_parameters, dense.embeddings
+        box_features_BLC = dense.mask_parameters
         height, width = image_BCHW.shape[-2:]
         locations_L3 = _locations(height, width)
         scores_BL = (dense.person_logits.sigmoid() * dense.centerness_logits.sigmoid()).sqrt()
         # fewer locations than K leave rows of score 0, whatever else stands in them
         scores_BK, best_BK = F.pad(scores_BL, (0, self.top_k)).topk(self.top_k, dim=1)
         best_BK = best_BK.clamp(max=locations_L3.shape[0] - 1)
-        embeddings_BKD = _pointwise(self.embedding, _rows(identity_features_BLC, best_BK))
         return (
             _rows(decode_boxes(locations_L3, dense.distances), best_BK),
             scores_BK,
             locations_L3[best_BK],
             _pointwise(self.mask_parameters, _rows(box_features_BLC, best_BK)),
-            F.normalize(embeddings_BKD, dim=-1),
+            dense.identity_map,
             dense.mask_features,
             _softmax(dense.part_logits),
             dense.person_logits,
             dense.distances,
             dense.centerness_logits,
             _pointwise(self.mask_parameters, box_features_BLC),
-            _pointwise(self.embedding, identity_features_BLC),
             dense.part_logits,
         )
 
 
 class InstancesGraph(nn.Module):
-    """The `instances` graph: mask probabilities of chosen people, wherever in the batch they are."""
+    """The `instances` graph: masks and embeddings of chosen people, wherever in the batch they are."""
 
     def forward(
-        self, mask_features_BCHW: Tensor, parameters_RP: Tensor, locations_R3: Tensor, batch_index_R: Tensor
-    ) -> Tensor:
-        """Masks at stride 4, [R, H/4, W/4]."""
+        self,
+        mask_features_BCHW: Tensor,
+        identity_map_BDHW: Tensor,
+        parameters_RP: Tensor,
+        locations_R3: Tensor,
+        batch_index_R: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks at stride 4, [R, H/4, W/4], and embeddings of length one, [R, 64]."""
         height, width = mask_features_BCHW.shape[-2:]
         shared_RCN = mask_features_BCHW.flatten(2)[batch_index_R]
         cells_2N = level_locations(height, width, FEATURE_STRIDE).T
@@ -145,7 +150,9 @@ class InstancesGraph(nn.Module):
             start = end
         logits_RHW = z_RCN.reshape(-1, height, width)
         doubled = _doubling(height) @ (logits_RHW @ _doubling(width).T)
-        return doubled.sigmoid()
+        weights_RN = logits_RHW.sigmoid().flatten(1)
+        embeddings_RD = pool_embeddings(identity_map_BDHW, weights_RN, batch_index_R)
+        return doubled.sigmoid(), F.normalize(embeddings_RD, dim=-1)
 
 
 def _locations(height: int, width: int) -> Tensor:

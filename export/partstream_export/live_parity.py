@@ -72,7 +72,7 @@ def _case_differences(
     heads = graphs.heads.run(inputs)
     chained = graphs.heads.run({"feature": backbone["feature"], "image": image})
     rows = _some_rows(dense, case, generator)
-    masks = mask_logits(*rows.values(), stride=FEATURE_STRIDE).sigmoid()
+    wanted = _instances_reference(dense, rows)
     name = str(case)
     return [
         *compare("backbone", name, {"feature": feature}, backbone),
@@ -80,7 +80,7 @@ def _case_differences(
         *compare("heads", name, _chosen_reference(dense, case, heads), heads),
         *compare("heads", name, {"scores in order": chosen.scores}, {"scores in order": heads["scores"]}),
         *compare("backbone and heads", name, {"scores": chosen.scores}, chained),
-        *compare("instances", name, {"masks": masks}, graphs.instances.run(rows)),
+        *compare("instances", name, wanted, graphs.instances.run(rows)),
     ]
 
 
@@ -98,7 +98,7 @@ def _dense_reference(dense: DenseOutputs) -> dict[str, Tensor]:
         "distances": dense.distances,
         "centerness_logits": dense.centerness_logits,
         "dense_mask_parameters": dense.mask_parameters,
-        "dense_embeddings": dense.embeddings,
+        "identity_map": dense.identity_map,
         "mask_features": dense.mask_features,
         "part_logits": dense.part_logits,
     }
@@ -121,10 +121,24 @@ def _chosen_reference(dense: DenseOutputs, case: Case, heads: Mapping[str, Tenso
         "scores": torch.where(real_BK, at(scores_BL[..., None])[..., 0], 0.0),
         "locations": at(locations_L3.expand(case.batch, -1, -1)),
         "mask_parameters": at(dense.mask_parameters, "mask_parameters"),
-        "embeddings": at(F.normalize(dense.embeddings, dim=-1), "embeddings"),
+        "identity_map": dense.identity_map,
         "mask_features": dense.mask_features,
         "part_probabilities": dense.part_logits.softmax(dim=1),
     }
+
+
+def _instances_reference(dense: DenseOutputs, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks and embeddings of the rows, the embeddings by the mean over each mask one by one."""
+    logits = mask_logits(
+        rows["mask_features"], rows["mask_parameters"], rows["locations"], rows["batch_index"],
+        stride=FEATURE_STRIDE, doubled=False,
+    )  # fmt: skip
+    means = []
+    for picture, weights_HW in zip(rows["batch_index"], logits.sigmoid(), strict=True):
+        weighted = (dense.identity_map[picture] * weights_HW).sum(dim=(1, 2))
+        means.append(weighted / weights_HW.sum().clamp(min=1e-4))
+    masks = F.interpolate(logits[:, None], scale_factor=2.0, mode="bilinear", align_corners=False)[:, 0]
+    return {"masks": masks.sigmoid(), "embeddings": F.normalize(torch.stack(means), dim=-1)}
 
 
 def _some_rows(dense: DenseOutputs, case: Case, generator: torch.Generator) -> dict[str, Tensor]:
@@ -134,6 +148,7 @@ def _some_rows(dense: DenseOutputs, case: Case, generator: torch.Generator) -> d
     place_R = torch.randint(len(locations_L3), (case.rows,), generator=generator)
     return {
         "mask_features": dense.mask_features,
+        "identity_map": dense.identity_map,
         "mask_parameters": dense.mask_parameters[image_R, place_R],
         "locations": locations_L3[place_R],
         "batch_index": image_R,

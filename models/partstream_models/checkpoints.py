@@ -53,3 +53,23 @@ def load_network(network: nn.Module, path: Path) -> None:
             f"{path} does not fit {type(network).__name__}: {len(wrong)} differ, such as {wrong[:3]}"
         )
     network.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in tensors.items()})
+
+
+def start_network(network: nn.Module, path: Path) -> list[str]:
+    """Put what fits of a checkpoint into a network; training goes on from there.
+
+    Returns:
+        Names of the network's tensors that the checkpoint has not got, or in another shape: they start fresh.
+
+    Raises:
+        ValueError: Less than half of the network's tensors fit.
+    """
+    tensors, _ = load_tensors(path)
+    own = network.state_dict()
+    fitting = {name for name in set(own) & set(tensors) if own[name].shape == tensors[name].shape}
+    if len(fitting) < len(own) / 2:
+        raise ValueError(
+            f"{path} does not fit {type(network).__name__}: only {len(fitting)} of {len(own)} tensors do"
+        )
+    network.load_state_dict({name: torch.as_tensor(tensors[name]) for name in fitting}, strict=False)
+    return sorted(set(own) - fitting)

@@ -1,13 +1,14 @@
 """`partstream-train`: run a recipe on the CCP photos, or go on where its output folder stands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from partstream_models.checkpoints import load_network
+from partstream_models.checkpoints import start_network
 from partstream_models.commands import (
     DEFAULT_CACHE,
     CacheOption,
@@ -34,7 +35,7 @@ def _list_recipes(wanted: bool) -> None:
     if not wanted:
         return
     for name, make in RECIPES.items():
-        typer.echo(f"{name:18} {make().num_steps:6} steps  {(make.__doc__ or '').strip()}")
+        typer.echo(f"{name:36} {make().num_steps:6} steps  {(make.__doc__ or '').strip()}")
     raise typer.Exit
 
 
@@ -50,6 +51,7 @@ def train(  # noqa: PLR0913 - the options of a command
     minutes: Annotated[
         float | None, typer.Option(help="Ends the run early; the learning rate falls accordingly.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.")] = None,
     start_from: Annotated[
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="Checkpoint to start from, weights only."),
@@ -57,6 +59,7 @@ def train(  # noqa: PLR0913 - the options of a command
     threads: Annotated[int, typer.Option(min=1, help="Threads of the training process.")] = 2,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events too.")] = False,
     cache: CacheOption = DEFAULT_CACHE,
     list_recipes: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--list", is_eager=True, callback=_list_recipes, help="Show the recipes.")
@@ -64,11 +67,15 @@ def train(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Train a recipe; a run that was cut short goes on when the same command is given again."""
     plan = find_recipe(recipe)
+    if seed is not None:
+        plan = replace(plan, seed=seed)
     if minutes is not None and minutes <= 0:
         raise ValueError(f"--minutes must be positive, got {minutes}")
     _check_device(device)
     if start_from is not None:
-        load_network(LiveNetwork(), start_from)  # before the photos are read, which takes minutes
+        fresh = start_network(LiveNetwork(), start_from)  # before the photos are read, which takes minutes
+        if fresh:
+            typer.echo(f"{start_from} lacks {len(fresh)} tensors, such as {fresh[0]}: these start fresh")
     options = RunOptions(
         output_dir=out or Path("runs") / plan.name,
         minutes=minutes,
@@ -77,6 +84,7 @@ def train(  # noqa: PLR0913 - the options of a command
         num_threads=threads,
         num_workers=workers,
         device=device,
+        tensorboard=tensorboard,
     )
     photos = PhotoCache(data, cache, training_ids(data), hint_source(weights))
     typer.echo(f"{len(photos)} photos, {photos.num_skipped} skipped")

@@ -6,7 +6,7 @@ Shape suffixes: B batch (1 here), K the graph's fixed number of candidates, N ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,23 +41,38 @@ def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig)
     kept_N = candidates(heads["boxes"][0], heads["scores"][0], config)
     map_size = network_height // manifest.strides.masks, network_width // manifest.strides.masks
     if len(kept_N) == 0:
-        masks_Nhw = np.zeros((0, *map_size), np.float32)
+        instances: Mapping[str, npt.NDArray[Any]] = {"masks": np.zeros((0, *map_size), np.float32)}
     else:
-        rows = instance_rows(heads, kept_N, most=manifest.top_k)
+        rows = instance_rows(heads, kept_N, maps=manifest.instance_maps, most=manifest.top_k)
         instances = yield EngineRequest("instances", rows)
-        masks_Nhw = instances["masks"][: len(kept_N)]
     scale = np.array([width / network_width, height / network_height] * 2, np.float32)
     return Inference(
         boxes_N4=np.clip(heads["boxes"][0][kept_N] * scale, 0, np.array([width, height] * 2, np.float32)),
         scores_N=heads["scores"][0][kept_N],
-        embeddings_ND=heads["embeddings"][0][kept_N] if manifest.capabilities.embedding else None,
-        masks_Nhw=masks_Nhw,
+        embeddings_ND=_embeddings(heads, instances, kept_N, manifest.capabilities.embedding),
+        masks_Nhw=instances["masks"][: len(kept_N)],
         part_probabilities_Phw=(
             heads["part_probabilities"][0]
             if manifest.capabilities.parts
             else np.ones((1, *map_size), np.float32)
         ),
     )
+
+
+def _embeddings(
+    heads: Mapping[str, npt.NDArray[Any]],
+    instances: Mapping[str, npt.NDArray[Any]],
+    kept_N: npt.NDArray[np.int64],
+    dimension: int | None,
+) -> FloatArray | None:
+    """Embeddings of the kept people: made with their masks, or read where they were detected."""
+    if dimension is None:
+        return None
+    if "embeddings" in heads:
+        return np.asarray(heads["embeddings"][0][kept_N], np.float32)
+    if len(kept_N) == 0:
+        return np.zeros((0, dimension), np.float32)
+    return np.asarray(instances["embeddings"][: len(kept_N)], np.float32)
 
 
 def network_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
@@ -104,7 +119,7 @@ def candidates(boxes_K4: FloatArray, scores_K: FloatArray, config: InferConfig) 
 
 
 def instance_rows(
-    heads: Mapping[str, npt.NDArray[Any]], kept_N: npt.NDArray[np.int64], *, most: int
+    heads: Mapping[str, npt.NDArray[Any]], kept_N: npt.NDArray[np.int64], *, maps: Sequence[str], most: int
 ) -> dict[str, npt.NDArray[Any]]:
     """Inputs of the `instances` graph, padded with the last row to one of few numbers of rows.
 
@@ -115,9 +130,9 @@ def instance_rows(
         num_rows *= 2
     num_rows = max(len(kept_N), min(num_rows, most))
     rows_R = np.pad(kept_N, (0, num_rows - len(kept_N)), mode="edge")
-    return {
-        "mask_features": heads["mask_features"],
+    rows: dict[str, npt.NDArray[Any]] = {
         "mask_parameters": heads["mask_parameters"][0][rows_R],
         "locations": heads["locations"][0][rows_R],
         "batch_index": np.zeros(num_rows, np.int64),
     }
+    return rows | {name: heads[name] for name in maps}

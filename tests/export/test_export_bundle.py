@@ -59,8 +59,8 @@ def test_the_manifest_is_what_the_server_will_read(bundle: Any) -> None:
         ("heads", "detection.centerness.bias", r"heads, dense\.centerness_logits"),
         ("heads", "parsing.classify.weight", r"heads, dense\.part_logits"),
         ("heads", "masks.2.weight", r"heads\.mask_features"),
-        ("heads", "detection.score_tower.1.pointwise.2.weight", r"heads, dense\.person_logits"),
-        ("heads", "embedding.bias", r"heads\.embeddings"),
+        ("heads", "detection.score_tower.1.pointwise.0.weight", r"heads, dense\.person_logits"),
+        ("heads", "identity.embedding.bias", r"heads\.identity_map"),
     ],
 )
 def test_one_wrong_weight_is_refused_and_nothing_is_written(

@@ -32,7 +32,7 @@ CONTRACT: dict[str, tuple[dict[str, Sides], dict[str, Sides]]] = {
             "scores": ("batch", 64),
             "locations": ("batch", 64, 3),
             "mask_parameters": ("batch", 64, 169),
-            "embeddings": ("batch", 64, 64),
+            "identity_map": ("batch", 64, "height/8", "width/8"),
             "mask_features": ("batch", 8, "height/8", "width/8"),
             "part_probabilities": ("batch", 20, "height/4", "width/4"),
         },
@@ -40,11 +40,12 @@ CONTRACT: dict[str, tuple[dict[str, Sides], dict[str, Sides]]] = {
     "instances": (
         {
             "mask_features": ("batch", 8, "height/8", "width/8"),
+            "identity_map": ("batch", 64, "height/8", "width/8"),
             "mask_parameters": ("rows", 169),
             "locations": ("rows", 3),
             "batch_index": ("rows",),
         },
-        {"masks": ("rows", "height/4", "width/4")},
+        {"masks": ("rows", "height/4", "width/4"), "embeddings": ("rows", 64)},
     ),
 }
 
@@ -156,11 +157,12 @@ def test_rows_beyond_the_last_location_have_score_zero_and_are_finite(
     assert (heads["scores"][:, :num_locations] > 0).all()
     assert (heads["scores"][:, num_locations:] == 0).all()
     assert (heads["scores"].diff(dim=1) <= 0).all()
-    rows = {"mask_features": heads["mask_features"], "batch_index": torch.zeros(64, dtype=torch.int64)}
+    rows = {name: heads[name] for name in ("mask_features", "identity_map")}
     rows |= {name: heads[name][0] for name in ("mask_parameters", "locations")}
-    masks = OnnxGraph((bundle.folder / "instances.onnx").read_bytes()).run(rows)["masks"]
-    assert masks.shape == (64, 8, 8)
-    assert masks.isfinite().all()
+    rows["batch_index"] = torch.zeros(64, dtype=torch.int64)
+    found = OnnxGraph((bundle.folder / "instances.onnx").read_bytes()).run(rows)
+    assert found["masks"].shape == (64, 8, 8)
+    assert all(output.isfinite().all() for output in found.values())
 
 
 def test_every_output_was_compared_at_every_size(bundle: Any) -> None:
@@ -173,7 +175,7 @@ def test_every_output_was_compared_at_every_size(bundle: Any) -> None:
         "distances",
         "centerness_logits",
         "dense_mask_parameters",
-        "dense_embeddings",
+        "identity_map",
         "mask_features",
         "part_logits",
     }
@@ -184,10 +186,12 @@ def test_every_output_was_compared_at_every_size(bundle: Any) -> None:
 def test_masks_are_doubled_as_torch_interpolates(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(5)
     features = torch.randn(2, 8, *size, generator=generator)
+    looks = torch.randn(2, 64, *size, generator=generator)
     rows = (torch.randn(3, 169, generator=generator), torch.rand(3, 3, generator=generator) * 64 + 1)
     image = torch.tensor([1, 0, 1])
     expected = mask_logits(features, *rows, image, stride=8).sigmoid()
-    torch.testing.assert_close(InstancesGraph()(features, *rows, image), expected)
+    masks, _ = InstancesGraph()(features, looks, *rows, image)
+    torch.testing.assert_close(masks, expected)
 
 
 def test_the_heads_of_the_definition_leave_the_network_as_it_was(network: LiveNetwork) -> None:

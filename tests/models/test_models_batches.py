@@ -1,6 +1,7 @@
 """Batches: the people in them, and a stream that can be taken up anywhere."""
 
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from partstream_core.labels import VOID
+from partstream_models.data import batches as batches_module
 from partstream_models.data.batches import (
     MIN_PIXELS,
     Batch,
@@ -17,7 +19,8 @@ from partstream_models.data.batches import (
     people_of,
 )
 from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.compose import Scene
+from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.compose import Scene, draw_pair
 
 CONFIG = BatchConfig(batch_size=4, sizes=((64, 64), (96, 64)))
 
@@ -134,3 +137,56 @@ def test_batches_of_odd_sizes_are_refused(batch_size: int) -> None:
 def test_sizes_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 32, got 64x100"):
         BatchConfig(sizes=((64, 64), (64, 100)))
+
+
+def test_large_scenes_make_small_batches() -> None:
+    config = BatchConfig(max_pixels=16 * 256 * 256)
+    assert [config.num_scenes(256, 256), config.num_scenes(512, 288), config.num_scenes(512, 352)] == [
+        16,
+        6,
+        4,
+    ]
+    assert config.num_scenes(2048, 2048) == 2
+    assert config.num_scenes(32, 32) == config.batch_size
+    assert BatchConfig().num_scenes(2048, 2048) == 16
+
+
+def test_pairs_from_clips_show_the_same_people(photos: PhotoCache) -> None:
+    clip = ClipConfig(num_frames=2, max_people=4, empty_share=0.0, cut_share=0.0, leaving_share=0.0)
+    config = BatchConfig(batch_size=8, sizes=((96, 96),), clip_share=1.0, clip=clip)
+    found = shared = 0
+    for number in range(4):
+        batch = Batches(photos, config, seed=2).draw(number)
+        for one, other in zip(batch.people[::2], batch.people[1::2], strict=True):
+            found += len(one.identities_N)
+            shared += len(set(one.identities_N.tolist()) & set(other.identities_N.tolist()))
+        assert not (batch.images_BHWC[0] == batch.images_BHWC[1]).all()
+    assert shared > 0.6 * found > 0
+
+
+def test_a_scene_that_cannot_be_drawn_is_counted_and_replaced(
+    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def sometimes(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) in (1, 3):
+            raise ValueError("a damaged photo")
+        return draw_pair(*args, **options)
+
+    monkeypatch.setattr(batches_module, "draw_pair", sometimes)
+    batch = Batches(photos, CONFIG, seed=1).draw(0)
+    assert batch.num_skipped == 2
+    assert len(batch.images_BHWC) == CONFIG.batch_size
+
+
+def test_a_batch_of_which_nothing_can_be_drawn_is_an_error(
+    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise ValueError("a damaged photo")
+
+    monkeypatch.setattr(batches_module, "draw_pair", never)
+    with pytest.raises(RuntimeError, match="batch 7 cannot be drawn: a damaged photo"):
+        Batches(photos, CONFIG, seed=1).draw(7)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors
+from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.networks.live import LiveNetwork
 
 
@@ -90,3 +90,18 @@ def test_another_shape_is_refused_and_the_network_keeps_its_weights(tmp_path: Pa
     with pytest.raises(ValueError, match=r"1 differ, such as \['weight'\]"):
         load_network(network, path)
     assert torch.equal(network.weight, before)
+
+
+def test_training_starts_from_what_fits_and_names_what_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"weight": torch.ones(2, 3), "stranger": torch.zeros(1)})
+    network = nn.Linear(3, 2)
+    assert start_network(network, path) == ["bias"]
+    assert torch.equal(network.weight.detach(), torch.ones(2, 3))
+
+
+def test_training_does_not_start_from_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"weight": torch.ones(3, 2), "bias": torch.ones(1)})
+    with pytest.raises(ValueError, match="only 0 of 2 tensors do"):
+        start_network(nn.Linear(3, 2), path)

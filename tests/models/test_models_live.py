@@ -29,7 +29,7 @@ def test_dense_outputs_have_the_shapes_of_the_bundle(network: LiveNetwork) -> No
         dense = network(picture())
     assert [tuple(output.shape) for output in dense] == [
         (2, NUM_LOCATIONS), (2, NUM_LOCATIONS, 4), (2, NUM_LOCATIONS), (2, NUM_LOCATIONS, 169),
-        (2, NUM_LOCATIONS, 64), (2, 8, 8, 12), (2, NUM_PARTS, 16, 24),
+        (2, 64, 8, 12), (2, 8, 8, 12), (2, NUM_PARTS, 16, 24),
     ]  # fmt: skip
     assert (dense.distances > 0).all()
 
@@ -64,7 +64,7 @@ def random_dense(*, batch: int = 2) -> DenseOutputs:
 
     return DenseOutputs(
         random(NUM_LOCATIONS), random(NUM_LOCATIONS, 4).exp() * 20, random(NUM_LOCATIONS),
-        random(NUM_LOCATIONS, 169), random(NUM_LOCATIONS, 64) * 3, random(8, 8, 12),
+        random(NUM_LOCATIONS, 169), random(64, 8, 12) * 3, random(8, 8, 12),
         random(NUM_PARTS, 16, 24),
     )  # fmt: skip
 
@@ -94,14 +94,13 @@ def test_the_best_come_first_with_all_that_belongs_to_them() -> None:
             )
             assert torch.equal(chosen.locations[image, row], locations[place])
             assert torch.equal(chosen.mask_parameters[image, row], dense.mask_parameters[image, place])
-            unit = dense.embeddings[image, place] / dense.embeddings[image, place].norm()
-            assert torch.allclose(chosen.embeddings[image, row], unit, atol=1e-6)
 
 
 def test_maps_pass_through_and_parts_become_probabilities() -> None:
     dense = random_dense()
     chosen = select(dense, picture(), top_k=3)
     assert torch.equal(chosen.mask_features, dense.mask_features)
+    assert torch.equal(chosen.identity_map, dense.identity_map)
     assert torch.allclose(chosen.part_probabilities.sum(dim=1), torch.ones(2, 16, 24))
     assert torch.equal(chosen.part_probabilities.argmax(dim=1), dense.part_logits.argmax(dim=1))
 
@@ -112,7 +111,7 @@ def test_where_there_are_fewer_locations_than_rows_the_rest_is_padding() -> None
     assert chosen.scores.shape == (2, top_k)
     assert (chosen.scores[:, :NUM_LOCATIONS] > 0).all()
     assert (chosen.scores[:, :-1] >= chosen.scores[:, 1:]).all()
-    for padded in (chosen.boxes, chosen.scores, chosen.mask_parameters, chosen.embeddings):
+    for padded in (chosen.boxes, chosen.scores, chosen.mask_parameters):
         assert (padded[:, NUM_LOCATIONS:] == 0).all()
     assert (chosen.locations > 0).all()  # masks divide by the range
 

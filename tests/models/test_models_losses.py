@@ -12,7 +12,8 @@ from partstream_models.data.batches import Batch, BatchConfig, Batches, People
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.networks.fcos import all_locations
 from partstream_models.networks.live import DenseOutputs, LiveNetwork
-from partstream_models.training.losses import LiveLoss, LossConfig, focal_loss, giou_loss, triplet_loss
+from partstream_models.training.identity_loss import triplet_loss
+from partstream_models.training.losses import LiveLoss, LossConfig, focal_loss, giou_loss
 
 SIZE = 64
 NUM_LOCATIONS = 8 * 8 + 4 * 4 + 2 * 2
@@ -102,7 +103,7 @@ def one_person_batch() -> Batch:
         torch.tensor([2]),
         torch.tensor([1]),
     )
-    return Batch(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8), parts, instances, (people,))
+    return Batch(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8), parts, instances, (people,), parts * 0)
 
 
 def outputs(*, seed: int = 0) -> DenseOutputs:
@@ -113,7 +114,7 @@ def outputs(*, seed: int = 0) -> DenseOutputs:
 
     return DenseOutputs(
         random(NUM_LOCATIONS), random(NUM_LOCATIONS, 4).exp() * 8, random(NUM_LOCATIONS),
-        random(NUM_LOCATIONS, 169) * 0.1, random(NUM_LOCATIONS, 64), random(8, 8, 8),
+        random(NUM_LOCATIONS, 169) * 0.1, random(64, 8, 8), random(8, 8, 8),
         random(NUM_PARTS, 16, 16),
     )  # fmt: skip
 
@@ -127,7 +128,7 @@ def terms_of(dense: DenseOutputs, batch: Batch) -> dict[str, float]:
 def test_every_term_is_there_and_finite() -> None:
     terms = terms_of(outputs(), one_person_batch())
     assert set(terms) == {
-        "score", "parts", "parts_dice", "box", "center", "mask", "identity", "triplet",
+        "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "identity", "triplet",
     }  # fmt: skip
     assert all(math.isfinite(value) for value in terms.values())
 
@@ -136,8 +137,9 @@ def test_an_image_without_people_has_no_terms_of_people() -> None:
     batch = one_person_batch()
     nobody = People(torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64),
                     torch.zeros(0, dtype=torch.int64))  # fmt: skip
-    empty = Batch(batch.images_BHWC, batch.parts_BHW * 0, batch.instances_BHW * 0, (nobody,))
-    assert set(terms_of(outputs(), empty)) == {"score", "parts", "parts_dice"}
+    nothing = batch.parts_BHW * 0
+    empty = Batch(batch.images_BHWC, nothing, nothing, (nobody,), nothing)
+    assert set(terms_of(outputs(), empty)) == {"score", "parts", "parts_dice", "teacher"}
 
 
 def test_what_lies_in_void_changes_no_term() -> None:

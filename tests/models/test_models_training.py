@@ -1,5 +1,6 @@
 """The training loop: it runs, goes on where it stood, and refuses what does not belong to it."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from partstream_models.checkpoints import load_network, load_tensors, save_tensors
@@ -14,6 +16,7 @@ from partstream_models.data.batches import BatchConfig, CacheStatistics, cache_s
 from partstream_models.data.ccp_cache import HintSource, PhotoCache
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.training import loop
+from partstream_models.training.log import RunLog
 from partstream_models.training.loop import RunOptions, train
 from partstream_models.training.recipes import RECIPES, Recipe
 
@@ -178,6 +181,24 @@ def test_a_log_has_a_row_every_few_steps(
     assert header.startswith("step,seconds,skipped,total,score,parts")
     assert [row.split(",")[0] for row in rows] == ["1", "2"]
     assert all(float(row.split(",")[3]) > 0 for row in rows)
+
+
+def test_tensorboard_shows_the_losses_that_the_log_holds(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, tensorboard=True)
+    for step in (20, 40):
+        log.write(step, 1.0, 0, {"total": 1 / step, "score": 0.5})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(point.step, point.value) for point in events.Scalars("loss/total")] == [
+        (20, pytest.approx(0.05)), (40, pytest.approx(0.025)),
+    ]  # fmt: skip
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_tensorboard_that_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ValueError, match=r"partstream-models\[tensorboard\]"):
+        RunLog(tmp_path, tensorboard=True)
 
 
 @pytest.mark.parametrize("name", RECIPES)

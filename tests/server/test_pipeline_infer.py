@@ -89,7 +89,8 @@ def test_rows_are_padded_to_one_of_few_numbers(num_kept: int) -> None:
         "locations": np.arange(64, dtype=np.float32)[None, :, None].repeat(3, axis=2),
     }
     kept = np.arange(num_kept)[::-1].copy()
-    rows = instance_rows(heads, kept, most=64)
+    rows = instance_rows(heads, kept, maps=("mask_features",), most=64)
+    assert rows["mask_features"] is heads["mask_features"]
     assert len(rows["batch_index"]) in (8, 16, 32, 64)
     assert len(rows["batch_index"]) < 2 * max(8, num_kept)
     assert rows["mask_parameters"][:num_kept, 0].tolist() == kept.tolist()

@@ -99,6 +99,10 @@ class Thresholds:
     candidate: float
 
 
+INSTANCE_ROWS = ("mask_parameters", "locations", "batch_index")
+"""Inputs of `instances` that have a row a person."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """Everything `bundle.json` says."""
@@ -119,6 +123,12 @@ class Manifest:
     schedule: ScheduleConfig
     evaluation: Mapping[str, Any]
     format: int = FORMAT
+
+    @property
+    def instance_maps(self) -> tuple[str, ...]:
+        """Maps that `instances` reads from `heads`; its other inputs are rows of people."""
+        inputs = [spec.name for spec in self.graphs["instances"].inputs]
+        return tuple(name for name in inputs if name not in INSTANCE_ROWS)
 
     @classmethod
     def from_json(cls, value: object) -> "Manifest":

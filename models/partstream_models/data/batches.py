@@ -17,9 +17,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from partstream_core.inner_center import inner_center
 from partstream_core.labels import NUM_PARTS, PARTS, VOID
 from partstream_models.data.ccp_cache import COUNTS, PhotoCache
+from partstream_models.data.clips import draw_clip
+from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
 
 RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")
+MAX_SKIPPED = 100
+"""More failures in one batch are no accident of one photo."""
 MIN_PIXELS = 30
 """People with fewer visible pixels are void: too small to demand."""
 
@@ -47,6 +51,10 @@ class Batch:
     instances_BHW: Tensor
     """uint8; 0 nobody, 255 void."""
     people: tuple[People, ...]
+    teacher_BHW: Tensor
+    """uint8; what pretrained networks say where parts are void (`data.teacher`)."""
+    num_skipped: int = 0
+    """Scenes that could not be drawn; others took their places."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +62,13 @@ class BatchConfig:
     """How batches are drawn."""
 
     batch_size: int = 16
+    max_pixels: int | None = None
+    """Fewer scenes in a batch of large ones, so that its pixels stay about this many."""
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (384, 256), (224, 384))
     """Heights and widths to choose from, multiples of 32; one a batch."""
+    clip_share: float = 0.0
+    """Share of the pairs of scenes that are two frames of a clip; the rest is drawn as `compose` says."""
+    clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=2, max_people=8, speed=0.05))
     compose: ComposeConfig = field(default_factory=ComposeConfig)
     box_centers: bool = False
     """Sample around box centers (FCOS) instead of inner centers (HVISNet)."""
@@ -66,6 +79,14 @@ class BatchConfig:
         for height, width in self.sizes:
             if height % 32 or width % 32:
                 raise ValueError(f"sizes must be multiples of 32, got {height}x{width}")
+        if not 0 <= self.clip_share <= 1:
+            raise ValueError(f"clip_share must be in 0..1, got {self.clip_share}")
+
+    def num_scenes(self, height: int, width: int) -> int:
+        """Scenes in a batch of that size; always pairs."""
+        if self.max_pixels is None:
+            return self.batch_size
+        return min(self.batch_size, max(2, self.max_pixels // (height * width) // 2 * 2))
 
 
 class Batches(IterableDataset[Batch]):
@@ -98,18 +119,40 @@ class Batches(IterableDataset[Batch]):
         rng = np.random.default_rng((self._seed, number))
         height, width = config.sizes[int(rng.integers(len(config.sizes)))]
         scenes: list[Scene] = []
-        while len(scenes) < config.batch_size:
-            scenes.extend(
-                draw_pair(
-                    self._cache, rng, height=height, width=width, config=config.compose, weights=self._weights
-                )
-            )
+        num_skipped = 0
+        while len(scenes) < config.num_scenes(height, width):
+            try:
+                scenes.extend(self._draw_pair(rng, height, width))
+            except (ArithmeticError, LookupError, ValueError, cv2.error) as error:
+                num_skipped += 1
+                if num_skipped > MAX_SKIPPED:
+                    raise RuntimeError(f"batch {number} cannot be drawn: {error}") from error
         found = [people_of(scene, box_centers=config.box_centers) for scene in scenes]
+        teacher = [scene.parts_HW * 0 if scene.teacher_HW is None else scene.teacher_HW for scene in scenes]
         return Batch(
             torch.from_numpy(np.stack([scene.image_HWC for scene in scenes])),
             torch.from_numpy(np.stack([scene.parts_HW for scene in scenes])),
             torch.from_numpy(np.stack([instances for _, instances in found])),
             tuple(people for people, _ in found),
+            torch.from_numpy(np.stack(teacher)),
+            num_skipped,
+        )
+
+    def _draw_pair(self, rng: np.random.Generator, height: int, width: int) -> tuple[Scene, ...]:
+        config = self._config
+        if config.clip_share > 0 and rng.random() < config.clip_share:
+            clip = draw_clip(
+                self._cache,
+                seed=self._seed,
+                number=int(rng.integers(1 << 31)),
+                height=height,
+                width=width,
+                config=config.clip,
+                weights=self._weights,
+            )
+            return clip.scene(0), clip.scene(len(clip.images_THWC) - 1)
+        return draw_pair(
+            self._cache, rng, height=height, width=width, config=config.compose, weights=self._weights
         )
 
 

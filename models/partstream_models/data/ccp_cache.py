@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
+from partstream_models.data.teacher import teacher_map
 
 UInt8Array = npt.NDArray[np.uint8]
 HintSource = Callable[[str, UInt8Array], UInt8Array]
@@ -27,7 +28,8 @@ HEIGHT = 576
 """Height of every cached photo in pixels; the width follows the photo."""
 COUNTS = "counts.npy"
 """Pixel counts by photo and part, kept beside the photos and forgotten when they are made anew."""
-_FORMAT = 2
+_FORMAT = 3
+_PLANES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class LabelledPhoto:
     """RGB."""
     parts_HW: UInt8Array
     """Parts 0..19, 255 void."""
+    teacher_HW: UInt8Array
+    """What pretrained networks say where the parts are void (`data.teacher`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Photo:
     """Parts 0..19, 255 void."""
     backdrop_HWC: UInt8Array
     """The photo with its people painted over, RGB; coarse where they stood."""
+    teacher_HW: UInt8Array
+    """What pretrained networks say where the parts are void (`data.teacher`)."""
 
 
 def training_ids(data_dir: Path) -> list[str]:
@@ -104,7 +110,8 @@ class PhotoCache:
         image = self._bytes[start : start + 3 * size].reshape(height, width, 3)
         parts = self._bytes[start + 3 * size : start + 4 * size].reshape(height, width)
         backdrop = self._bytes[start + 4 * size : start + 7 * size].reshape(height, width, 3)
-        return Photo(row["id"], image, parts, backdrop)
+        teacher = self._bytes[start + 7 * size : start + 8 * size].reshape(height, width)
+        return Photo(row["id"], image, parts, backdrop, teacher)
 
 
 def _is_current(index_path: Path, photo_ids: list[str]) -> bool:
@@ -123,10 +130,10 @@ def _build(data_dir: Path, cache_dir: Path, photo_ids: list[str], make_hints: Hi
         for labelled in labelled_photos(data_dir, photo_ids, make_hints):
             photo = _shrink(labelled)
             height, width = photo.parts_HW.shape
-            for array in (photo.image_HWC, photo.parts_HW, photo.backdrop_HWC):
+            for array in (photo.image_HWC, photo.parts_HW, photo.backdrop_HWC, photo.teacher_HW):
                 file.write(np.ascontiguousarray(array).tobytes())
             rows.append({"id": photo.photo_id, "height": height, "width": width, "start": start})
-            start += 7 * height * width
+            start += _PLANES * height * width
     if not rows:
         raise ValueError(f"none of the {len(photo_ids)} photos in {data_dir} can be read")
     index = {"format": _FORMAT, "asked": photo_ids, "photos": rows, "num_skipped": len(photo_ids) - len(rows)}
@@ -159,7 +166,7 @@ def labelled_photos(
         except ValueError as error:
             tqdm.write(f"skipped: photo {photo_id}: {error}")
             continue
-        yield LabelledPhoto(photo_id, image, parts)
+        yield LabelledPhoto(photo_id, image, parts, teacher_map(parts, hints))
 
 
 def read_photo(path: Path) -> UInt8Array:
@@ -179,7 +186,8 @@ def _shrink(photo: LabelledPhoto) -> Photo:
     width = round(photo.image_HWC.shape[1] * HEIGHT / photo.image_HWC.shape[0])
     image = cv2.resize(photo.image_HWC, (width, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
     parts = cv2.resize(photo.parts_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-    return Photo(photo.photo_id, image, parts, _backdrop(image, parts))
+    teacher = cv2.resize(photo.teacher_HW, (width, HEIGHT), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    return Photo(photo.photo_id, image, parts, _backdrop(image, parts), teacher)
 
 
 def _backdrop(image_HWC: UInt8Array, parts_HW: UInt8Array) -> UInt8Array:

@@ -7,7 +7,7 @@ scene never come from the validation list, because the cache they are drawn from
 Shape suffixes: H height, W width, N people.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import blend_soft, degrade, jitter_colour, random_texture
 from partstream_models.data.ccp_cache import Photo, PhotoCache
+from partstream_models.data.teacher import flip_answers
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -32,6 +33,8 @@ class ComposeConfig:
     smallest_person: float = 0.14
     """Height of the smallest people against the scene's height."""
     largest_person: float = 1.9
+    void_as_background: bool = False
+    """Take unlabelled bystanders for background; only to measure what marking them void is worth."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.composite_share <= 1:
@@ -51,6 +54,8 @@ class Scene:
     """Row + 1 of the person at each pixel, 0 nobody, 255 void."""
     identities_N: npt.NDArray[np.int64]
     """Number of each person's photo in the cache: the same number is the same person."""
+    teacher_HW: UInt8Array | None = None
+    """What pretrained networks say where the parts are void (`data.teacher`); None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def draw_pair(
         ]
     else:
         picks = rng.choice(len(cache), size=2, p=weights)
-        scenes = [_single(cache, rng, height, width, int(number)) for number in picks]
+        scenes = [_single(cache, rng, height, width, int(number), config) for number in picks]
     return degrade(scenes[0], rng), degrade(scenes[1], rng)
 
 
@@ -131,9 +136,14 @@ def _warp(
     return warped.astype(np.uint8, copy=False)
 
 
-def _single(cache: PhotoCache, rng: np.random.Generator, height: int, width: int, number: int) -> Scene:
+def _single(
+    cache: PhotoCache, rng: np.random.Generator, height: int, width: int, number: int, config: ComposeConfig
+) -> Scene:
     """A photo, scaled to between three quarters of and twice the scene's height, cropped and turned."""
     photo = _maybe_flip(cache[number], rng)
+    if config.void_as_background:
+        known = np.where(photo.parts_HW == VOID, 0, photo.parts_HW).astype(np.uint8)
+        photo = replace(photo, parts_HW=known, teacher_HW=np.zeros_like(known))
     source = photo.parts_HW.shape
     zoom = rng.uniform(0.75, 2.0) if rng.random() < 0.6 else rng.uniform(0.9, 1.1)
     scale = height / source[0] * float(zoom)
@@ -149,7 +159,8 @@ def _single(cache: PhotoCache, rng: np.random.Generator, height: int, width: int
     image = _warp(photo.image_HWC, matrix, height, width, labels=False)
     parts = _warp(photo.parts_HW, matrix, height, width, labels=True, fill=VOID)
     instances = np.where(parts == VOID, VOID, (parts > 0).astype(np.uint8)).astype(np.uint8)
-    return Scene(jitter_colour(image, rng), parts, instances, np.array([number]))
+    teacher = _warp(photo.teacher_HW, matrix, height, width, labels=True)
+    return Scene(jitter_colour(image, rng), parts, instances, np.array([number]), teacher)
 
 
 def _maybe_flip(photo: Photo, rng: np.random.Generator) -> Photo:
@@ -160,6 +171,7 @@ def _maybe_flip(photo: Photo, rng: np.random.Generator) -> Photo:
         np.ascontiguousarray(photo.image_HWC[:, ::-1]),
         np.ascontiguousarray(flip_labels(photo.parts_HW)),
         np.ascontiguousarray(photo.backdrop_HWC[:, ::-1]),
+        flip_answers(photo.teacher_HW),
     )
 
 

@@ -26,6 +26,7 @@ def mask_logits(
     batch_index_R: Tensor,
     *,
     stride: int,
+    doubled: bool = True,
 ) -> Tensor:
     """Mask logits of each person at twice the mask features' resolution, [R, 2H, 2W].
 
@@ -36,6 +37,7 @@ def mask_logits(
             divided by the range.
         batch_index_R: Which image each person is in, int64.
         stride: Network pixels between two mask features.
+        doubled: Interpolate to twice the size; [R, H, W] where not.
     """
     num_rows = parameters_RP.shape[0]
     _, channels, height, width = mask_features_BCHW.shape
@@ -58,4 +60,6 @@ def mask_logits(
         if index < len(LAYERS) - 1:
             z_RCN = z_RCN.relu()
     logits = z_RCN.reshape(num_rows, 1, height, width)
+    if not doubled:
+        return logits[:, 0]
     return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)[:, 0]

@@ -22,12 +22,12 @@ from partstream_core.labels import NUM_PARTS
 from partstream_models.networks.aspp import ASPP
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.fcos import LEVELS, all_locations, decode_boxes
+from partstream_models.networks.identity import IdentityHead
 from partstream_models.networks.layers import ConvNormAct, SeparableConv, SharedSeparableConv
 from partstream_models.networks.mobilenet_v2 import TAP_CHANNELS, MobileNetV2
 
 FEATURE_CHANNELS = 96
 FEATURE_STRIDE = 8
-EMBEDDING_CHANNELS = 64
 STEM_CHANNELS = 32
 
 
@@ -42,8 +42,8 @@ class DenseOutputs(NamedTuple):
     """[B, L]."""
     mask_parameters: Tensor
     """[B, L, 169]."""
-    embeddings: Tensor
-    """Not normalised, [B, L, 64]."""
+    identity_map: Tensor
+    """Its mean over a person's mask is that person's embedding, [B, 64, H/8, W/8]."""
     mask_features: Tensor
     """[B, 8, H/8, W/8]."""
     part_logits: Tensor
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
 
 
 class DetectionHead(nn.Module):
-    """Scores, boxes, mask parameters and embeddings at three levels made from F."""
+    """Scores, boxes and mask parameters at three levels made from F."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,31 +81,27 @@ class DetectionHead(nn.Module):
         self.down = nn.ModuleList(SeparableConv(channels, channels) for _ in range(num_levels - 1))
         self.score_tower = _tower(channels, num_levels)
         self.box_tower = _tower(channels, num_levels)
-        self.identity_tower = _tower(channels, num_levels)
         self.person = nn.Conv2d(channels, 1, 1)
         self.distances = nn.Conv2d(channels, 4, 1)
         self.centerness = nn.Conv2d(channels, 1, 1)
         self.mask_parameters = nn.Conv2d(channels, NUM_MASK_PARAMETERS, 1)
-        self.embedding = nn.Conv2d(channels, EMBEDDING_CHANNELS, 1)
         self.level_scale = nn.Parameter(torch.zeros(num_levels))
         nn.init.constant_(_bias(self.person), -4.6)  # focal loss: start at one per cent
         nn.init.constant_(_bias(self.distances), 1.0)
         nn.init.normal_(self.mask_parameters.weight, std=0.01)
 
-    def forward(self, feature_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Person logits, distances, centerness logits, mask parameters and embeddings, each [B, L, ...]."""
+    def forward(self, feature_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Person logits, distances, centerness logits and mask parameters, each [B, L, ...]."""
         rows: list[tuple[Tensor, ...]] = []
         x = feature_BCHW
         for number, level in enumerate(LEVELS):
             if number:
                 x = self.down[number - 1](F.avg_pool2d(x, 2))
-            score, box, identity = x, x, x
+            score, box = x, x
             for layer in self.score_tower:
                 score = layer(score, number)
             for layer in self.box_tower:
                 box = layer(box, number)
-            for layer in self.identity_tower:
-                identity = layer(identity, number)
             raw = self.distances(box) + self.level_scale[number]
             distances = raw.clamp(max=5.0).exp() * level.stride
             outputs = (
@@ -113,17 +109,16 @@ class DetectionHead(nn.Module):
                 distances,
                 self.centerness(box),
                 self.mask_parameters(box),
-                self.embedding(identity),
             )
             rows.append(tuple(output.flatten(2).transpose(1, 2) for output in outputs))
-        person, distances, center, parameters, embeddings = (
+        person, distances, center, parameters = (
             torch.cat(column, dim=1) for column in zip(*rows, strict=True)
         )
-        return person[..., 0], distances, center[..., 0], parameters, embeddings
+        return person[..., 0], distances, center[..., 0], parameters
 
 
 class ParsingHead(nn.Module):
-    """Part logits at stride 4 from F and a fresh stem of the current image."""
+    """Part logits at stride 4 from F and the fresh stem of the current image, which it owns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,11 +133,11 @@ class ParsingHead(nn.Module):
         self.fuse = nn.Sequential(SeparableConv(64 + STEM_CHANNELS, 64), SeparableConv(64, 64))
         self.classify = nn.Conv2d(64, NUM_PARTS, 1)
 
-    def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> Tensor:
-        """Part logits, [B, P, H/4, W/4]."""
+    def forward(self, feature_BCHW: Tensor, stem_BCHW: Tensor) -> Tensor:
+        """Part logits, [B, P, H/4, W/4], from F and the stem's output."""
         wide = _double(self.wide(F.avg_pool2d(feature_BCHW, 2)))
         x = _double(self.reduce(self.near(feature_BCHW) + wide))
-        x = torch.cat([x, self.stem(image_BCHW)], dim=1)
+        x = torch.cat([x, stem_BCHW], dim=1)
         logits: Tensor = self.classify(self.fuse(x))
         return logits
 
@@ -155,6 +150,7 @@ class Heads(nn.Module):
         channels = FEATURE_CHANNELS
         self.detection = DetectionHead()
         self.parsing = ParsingHead()
+        self.identity = IdentityHead(channels, STEM_CHANNELS)
         self.masks = nn.Sequential(
             SeparableConv(channels, channels),
             SeparableConv(channels, channels),
@@ -163,9 +159,11 @@ class Heads(nn.Module):
 
     def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> DenseOutputs:
         """Dense outputs of F and the image it belongs to."""
-        person, distances, center, parameters, embeddings = self.detection(feature_BCHW)
-        masks, parts = self.masks(feature_BCHW), self.parsing(feature_BCHW, image_BCHW)
-        return DenseOutputs(person, distances, center, parameters, embeddings, masks, parts)
+        person, distances, center, parameters = self.detection(feature_BCHW)
+        stem = self.parsing.stem(image_BCHW)
+        masks, parts = self.masks(feature_BCHW), self.parsing(feature_BCHW, stem)
+        identity = self.identity(feature_BCHW, stem, image_BCHW)
+        return DenseOutputs(person, distances, center, parameters, identity, masks, parts)
 
 
 class LiveNetwork(nn.Module):
@@ -189,7 +187,7 @@ class SelectedOutputs(NamedTuple):
     scores: Tensor
     locations: Tensor
     mask_parameters: Tensor
-    embeddings: Tensor
+    identity_map: Tensor
     mask_features: Tensor
     part_probabilities: Tensor
 
@@ -204,22 +202,19 @@ def select(dense: DenseOutputs, image_BCHW: Tensor, *, top_k: int) -> SelectedOu
         [
             boxes_BL4,
             scores_BL[..., None],
-            locations_L3.expand(len(scores_BL), -1, -1),
+            locations_L3.expand(scores_BL.shape[0], -1, -1),
             dense.mask_parameters,
-            F.normalize(dense.embeddings, dim=-1),
         ],
         dim=-1,
     )
     rows, scores_BL = F.pad(rows, (0, 0, 0, top_k)), F.pad(scores_BL, (0, top_k))
     _, best_BK = scores_BL.topk(top_k, dim=1)
     chosen = rows.gather(1, best_BK[..., None].expand(-1, -1, rows.shape[-1]))
-    boxes, scores, locations, parameters, embeddings = torch.split(
-        chosen, [4, 1, 3, NUM_MASK_PARAMETERS, EMBEDDING_CHANNELS], dim=-1
-    )
+    boxes, scores, locations, parameters = torch.split(chosen, [4, 1, 3, NUM_MASK_PARAMETERS], dim=-1)
     probabilities = dense.part_logits.softmax(dim=1)
     locations = locations.clamp(min=1e-3)  # padding rows must not divide by a range of zero
     return SelectedOutputs(
-        boxes, scores[..., 0], locations, parameters, embeddings, dense.mask_features, probabilities
+        boxes, scores[..., 0], locations, parameters, dense.identity_map, dense.mask_features, probabilities
     )
 
 

@@ -1,7 +1,6 @@
 """The training loop: draw, forward, backward, average, save."""
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Iterator
@@ -12,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors
+from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.networks.live import LiveNetwork
+from partstream_models.training.log import RunLog
 from partstream_models.training.losses import LiveLoss
 from partstream_models.training.recipes import Recipe
 
@@ -36,6 +36,7 @@ class RunOptions:
     num_threads: int = 2
     num_workers: int = 1
     device: str = "cpu"
+    tensorboard: bool = False
 
 
 def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions) -> Path:
@@ -60,9 +61,10 @@ class _Run:
     ) -> None:
         self.recipe, self.options, self.cache, self.statistics = recipe, options, cache, statistics
         self.network = LiveNetwork()
+        self.fresh: list[str] = []
         if options.start_from is not None:
-            load_network(self.network, options.start_from)
-        elif options.pretrained is not None:
+            self.fresh = start_network(self.network, options.start_from)
+        elif options.pretrained is not None and recipe.use_pretrained:
             self.network.backbone.trunk.load_pretrained(options.pretrained)
         self.network.backbone.trunk.freeze_first(recipe.frozen_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -73,6 +75,7 @@ class _Run:
             class_weights=torch.from_numpy(statistics.class_weights),
         ).to(options.device)
         self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)
+        self.log = RunLog(options.output_dir, tensorboard=options.tensorboard)
         self.step = 0
         self.skipped = 0
         self.seconds = 0.0
@@ -108,12 +111,13 @@ class _Run:
         while self.progress() < 1.0:
             start = time.monotonic()
             batch = next(stream)
+            self.skipped += batch.num_skipped
             terms = self.train_step(batch)
             self.seconds += time.monotonic() - start
             self.step += 1
             bar.update()
             if self.step % LOG_EVERY == 0:
-                self.log(terms)
+                self.log.write(self.step, self.seconds, self.skipped, terms)
                 bar.set_postfix({name: f"{value:.2f}" for name, value in terms.items()})
             if self.step % SAVE_EVERY == 0:
                 self.save()
@@ -153,19 +157,6 @@ class _Run:
                 own.lerp_(new.to(own.dtype), 1 - decay)
             else:
                 own.copy_(new)
-
-    def log(self, terms: dict[str, float]) -> None:
-        """Append a row to log.csv."""
-        path = self.options.output_dir / "log.csv"
-        row = {"step": self.step, "seconds": round(self.seconds, 1), "skipped": self.skipped}
-        names = ["total", "score", "parts", "parts_dice", "box", "center", "mask", "identity", "triplet"]
-        values = {name: round(terms.get(name, math.nan), 5) for name in names}
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=[*row, *names])
-            if fresh:
-                writer.writeheader()
-            writer.writerow({**row, **values})
 
     def save(self) -> Path:
         """Write the averaged weights and all that a later run needs to go on."""

@@ -3,7 +3,8 @@
 Shape suffixes: B batch, L locations, R rows (positive locations), P parts, H and W at the map's stride.
 
 Source: FCOS (focal, GIoU weighted by centerness, centerness BCE), CondInst (dice on masks), HVISNet eqs. 1-3
-(triplet and classification on embeddings); parsing is cross-entropy with the hardest pixels, and dice.
+(triplet and classification on embeddings); parsing is cross-entropy with the hardest pixels, dice, and
+partial labels from pretrained networks where there are none.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS, VOID
 from partstream_models.data.batches import Batch
+from partstream_models.data.teacher import allowed_parts
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import SamplingConfig, Targets, all_locations, assign, decode_boxes
-from partstream_models.networks.live import EMBEDDING_CHANNELS, FEATURE_STRIDE, DenseOutputs, LiveNetwork
+from partstream_models.networks.live import FEATURE_STRIDE, DenseOutputs, LiveNetwork
+from partstream_models.training.identity_loss import IdentityLoss
 
 MAX_MASK_ROWS = 80
 
@@ -32,6 +35,7 @@ class LossConfig:
     parts_dice: float = 1.0
     identity: float = 0.3
     triplet: float = 0.3
+    teacher: float = 0.5
     hard_share: float = 0.3
     """Share of the pixels, hardest first, that the parsing loss looks at (OHEM)."""
 
@@ -53,9 +57,9 @@ class LiveLoss(nn.Module):
     def __init__(self, *, config: LossConfig, num_identities: int, class_weights: Tensor) -> None:
         super().__init__()
         self._config = config
-        self.identities = nn.Parameter(torch.randn(num_identities, EMBEDDING_CHANNELS) * 0.1)
+        self.identity = IdentityLoss(num_identities)
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.register_buffer("embedding_mean", torch.zeros(EMBEDDING_CHANNELS))
+        self.register_buffer("allowed", torch.from_numpy(allowed_parts()), persistent=False)
 
     def forward(self, outputs: DenseOutputs, batch: Batch) -> dict[str, Tensor]:
         """Weighted terms by name; their sum is the loss."""
@@ -73,10 +77,12 @@ class LiveLoss(nn.Module):
         positives = _positives(targets)
         terms = {"score": self._score(outputs, targets, batch, locations_L3)}
         terms["parts"], terms["parts_dice"] = self._parts(outputs.part_logits, batch.parts_BHW.to(device))
+        terms["teacher"] = self._teacher(outputs.part_logits, batch.teacher_BHW.to(device))
         if len(positives.image_R):
             terms["box"], terms["center"] = self._boxes(outputs, positives, locations_L3)
             terms["mask"] = self._masks(outputs, positives, locations_L3, batch)
-            terms["identity"], terms["triplet"] = self._identities(outputs, positives, batch)
+            classify, triplet = self.identity(outputs.identity_map, batch)
+            terms["identity"], terms["triplet"] = classify * config.identity, triplet * config.triplet
         return terms
 
     def _score(
@@ -148,33 +154,20 @@ class LiveLoss(nn.Module):
         dice = (1 - 2 * overlap / total.clamp(min=1.0))[present].mean()
         return hard * self._config.parts, dice * self._config.parts_dice
 
-    def _identities(self, outputs: DenseOutputs, positives: Positives, batch: Batch) -> tuple[Tensor, Tensor]:
-        raw = outputs.embeddings[positives.image_R, positives.location_R].float()
-        embeddings = F.normalize(raw - self._follow_mean(raw), dim=1)
-        identity_R = torch.stack(
-            [
-                batch.people[int(b)].identities_N[int(n)]
-                for b, n in zip(positives.image_R, positives.person_R, strict=True)
-            ]
-        ).to(embeddings.device)
-        logits = embeddings @ F.normalize(self.identities, dim=1).T * 16.0
-        classify = F.cross_entropy(logits, identity_R)
-        triplet = triplet_loss(embeddings, identity_R, positives.image_R)
-        return classify * self._config.identity, triplet * self._config.triplet
+    def _teacher(self, logits_BPHW: Tensor, answers_BHW: Tensor) -> Tensor:
+        """-log of what the allowed parts share, over the void pixels that the teachers are sure of."""
+        answers = answers_BHW[:, 2::4, 2::4].long()
+        said = answers > 0
+        if not said.any():
+            return logits_BPHW.sum() * 0.0
+        logits_NP = logits_BPHW.permute(0, 2, 3, 1)[said].float()
+        allowed_NP = self.get_buffer("allowed")[answers[said]]
+        share_N = (logits_NP.softmax(dim=1) * allowed_NP).sum(dim=1)
+        return -share_N.clamp(min=1e-4).log().mean() * self._config.teacher
 
-    def _follow_mean(self, embeddings_RD: Tensor) -> Tensor:
-        """The mean embedding of the batch: what all people share tells nobody apart, and would take over."""
-        mean = embeddings_RD.mean(dim=0)
-        if self.training:
-            self.get_buffer("embedding_mean").lerp_(mean.detach(), 0.02)
-        return mean
-
-    @torch.no_grad()
     def center(self, network: LiveNetwork) -> None:
         """Fold the mean embedding into the network, so that its embeddings are centred without this loss."""
-        bias = network.heads.detection.embedding.bias
-        assert bias is not None
-        bias -= self.get_buffer("embedding_mean").to(bias.dtype)
+        self.identity.center(network)
 
 
 def _positives(targets: list[Targets]) -> Positives:
@@ -212,23 +205,3 @@ def giou_loss(boxes_R4: Tensor, truth_R4: Tensor) -> Tensor:
 
 def _area(boxes_R4: Tensor) -> Tensor:
     return (boxes_R4[:, 2:] - boxes_R4[:, :2]).clamp(min=0).prod(dim=1)
-
-
-def triplet_loss(
-    embeddings_RD: Tensor, identity_R: Tensor, image_R: Tensor, *, temperature: float = 0.1
-) -> Tensor:
-    """Smooth triplet loss on cosine similarity s: log(1 + sum over n of exp((s_an - s_ap) / temperature)).
-
-    HVISNet's eq. 1 with the hinge made smooth and every negative heard: with the hardest alone and a hinge
-    the embeddings fell onto one point. Positives come from other images.
-
-    Returns:
-        The mean over pairs of anchor and positive; zero where there are none.
-    """
-    similarity = embeddings_RD @ embeddings_RD.T / temperature
-    same = identity_R[:, None] == identity_R[None]
-    positive = same & (image_R[:, None] != image_R[None])
-    if not positive.any() or same.all():
-        return similarity.sum() * 0.0
-    negatives = similarity.masked_fill(same, -torch.inf).logsumexp(dim=1, keepdim=True)
-    return F.softplus(negatives - similarity)[positive].mean()

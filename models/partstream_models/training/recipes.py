@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from partstream_models.data.batches import BatchConfig
+from partstream_models.data.compose import ComposeConfig
 from partstream_models.training.losses import LossConfig
 
 
@@ -14,6 +15,8 @@ class Recipe:
     name: str
     num_steps: int
     learning_rate: float = 1.5e-3
+    use_pretrained: bool = True
+    """Start the trunk from pretrained weights where the run is given any."""
     trunk_factor: float = 0.25
     """Learning rate of the pretrained trunk against the rest."""
     frozen_blocks: int = 3
@@ -40,23 +43,62 @@ def live_image() -> Recipe:
 
 def live_image_quick() -> Recipe:
     """A small budget at 192 pixels: enough to see which of two choices is better."""
-    return Recipe(name="live-image-quick", num_steps=600, batches=BatchConfig(sizes=((192, 192),)))
+    return Recipe(name="live-image-quick", num_steps=700, batches=BatchConfig(sizes=((192, 192),)))
 
 
-def live_image_tune() -> Recipe:
-    """Goes on from trained weights at the size of inference, with a small learning rate."""
-    sizes = ((320, 320), (512, 352), (288, 512))
+def quick_photos_only() -> Recipe:
+    """The small budget without composites: photos as they are."""
+    return _quick("photos-only", compose=ComposeConfig(composite_share=0.0))
+
+
+def quick_void_as_background() -> Recipe:
+    """The small budget, with unlabelled bystanders taken for background."""
+    return _quick("void-as-background", compose=ComposeConfig(void_as_background=True))
+
+
+def quick_box_centers() -> Recipe:
+    """The small budget, sampling around box centers (FCOS) instead of inner centers (HVISNet)."""
+    return _quick("box-centers", box_centers=True)
+
+
+def quick_from_scratch() -> Recipe:
+    """The small budget without a pretrained start; no block of the trunk is frozen."""
+    return replace(_quick("from-scratch"), use_pretrained=False, frozen_blocks=0, trunk_factor=1.0)
+
+
+def _quick(change: str, *, compose: ComposeConfig | None = None, box_centers: bool = False) -> Recipe:
+    recipe = live_image_quick()
+    compose = compose or recipe.batches.compose
+    batches = replace(recipe.batches, compose=compose, box_centers=box_centers)
+    return replace(recipe, name=f"{recipe.name}-{change}", batches=batches)
+
+
+def live_clip() -> Recipe:
+    """The clip stage: frames of clips, photos and composites at inference sizes; goes on from weights."""
+    sizes = ((512, 352), (288, 512), (384, 384), (512, 288), (256, 256))
     return replace(
         live_image(),
-        name="live-image-tune",
-        num_steps=600,
-        learning_rate=4e-4,
-        batches=BatchConfig(batch_size=8, sizes=sizes),
+        name="live-clip",
+        num_steps=4800,
+        learning_rate=1.2e-3,
+        frozen_blocks=1,
+        ema_decay=0.999,
+        batches=BatchConfig(
+            sizes=sizes,
+            max_pixels=16 * 256 * 256,
+            clip_share=0.45,
+            compose=ComposeConfig(composite_share=0.45, max_people=8, smallest_person=0.08),
+        ),
     )
 
 
-RECIPES: Mapping[str, Callable[[], Recipe]] = {
-    "live-image": live_image,
-    "live-image-quick": live_image_quick,
-    "live-image-tune": live_image_tune,
-}
+_ALL = (
+    live_image,
+    live_clip,
+    live_image_quick,
+    quick_photos_only,
+    quick_void_as_background,
+    quick_box_centers,
+    quick_from_scratch,
+)
+RECIPES: Mapping[str, Callable[[], Recipe]] = {make().name: make for make in _ALL}

@@ -100,8 +100,12 @@ def load_bundle(directory: Path) -> LoadedBundle:
         _require(f"graphs.{graph}.outputs", spec.outputs, outputs)
     if manifest.capabilities.parts:
         _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("part_probabilities",))
+    heads, instances = manifest.graphs["heads"], manifest.graphs["instances"]
+    _require("graphs.heads.outputs", heads.outputs, manifest.instance_maps)
     if manifest.capabilities.embedding is not None:
-        _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("embeddings",))
+        makers = [spec.name for spec in (*heads.outputs, *instances.outputs)]
+        if "embeddings" not in makers:
+            raise BundleError("graphs", "neither heads nor instances puts out embeddings")
     if manifest.capabilities.temporal != "none":
         raise BundleError("capabilities.temporal", f"{manifest.capabilities.temporal} is not supported yet")
     return LoadedBundle(directory, manifest)

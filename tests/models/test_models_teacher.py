@@ -1,0 +1,94 @@
+"""What pretrained networks say where labels say nothing, and what the parsing learns from it."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from partstream_core.ccp import HINTS
+from partstream_core.labels import FLIP_PAIRS as PART_PAIRS
+from partstream_core.labels import PARTS, VOID
+from partstream_models.data.batches import Batch, People
+from partstream_models.data.teacher import (
+    ALLOWED,
+    FLIP_PAIRS,
+    NOBODY,
+    PERSON,
+    allowed_parts,
+    flip_answers,
+    teacher_map,
+)
+from partstream_models.training.losses import LiveLoss, LossConfig
+
+
+def hints(**values: float) -> npt.NDArray[np.uint8]:
+    """The same hints everywhere."""
+    grid = np.zeros((len(HINTS), 3, 3), np.uint8)
+    for name, value in values.items():
+        grid[HINTS.index(name.replace("_", "-"))] = round(value * 255)
+    return grid
+
+
+def answer(**values: float) -> int:
+    parts = np.full((32, 32), VOID, np.uint8)
+    found = np.unique(teacher_map(parts, hints(**values)))
+    assert len(found) == 1
+    return int(found[0])
+
+
+def test_only_void_pixels_are_answered() -> None:
+    parts = np.zeros((32, 32), np.uint8)
+    parts[:, 16:] = VOID
+    found = teacher_map(parts, hints(person=1.0))
+    assert (found[:, :16] == 0).all()
+    assert (found[:, 16:] == PERSON).all()
+
+
+def test_what_is_not_sure_is_no_answer() -> None:
+    assert answer(person=0.5, body=0.5, face=1.0) == 0
+    assert answer(person=0.9, body=0.3, face=1.0) == PERSON
+    assert answer(person=0.9, body=0.9, face=0.5, torso=0.5) == PERSON
+    assert answer(person=0.1, body=0.4) == 0
+
+
+@pytest.mark.parametrize("region", HINTS[:8])
+def test_a_sure_region_allows_its_own_parts(region: str) -> None:
+    said = answer(person=1.0, body=1.0, **{region.replace("-", "_"): 1.0})
+    part = {"torso": "torso-skin", "left-foot": "left-shoe", "right-foot": "right-shoe"}.get(region, region)
+    assert part in ALLOWED[said]
+    assert "background" not in ALLOWED[said]
+    assert not {"left-arm", "left-leg", "left-shoe"} & set(ALLOWED[said]) or "right" not in region
+
+
+def test_a_place_without_people_allows_background_alone() -> None:
+    assert answer() == NOBODY
+    assert ALLOWED[NOBODY] == ("background",)
+
+
+def test_mirrored_answers_allow_mirrored_parts() -> None:
+    swap = {PARTS[left]: PARTS[right] for left, right in PART_PAIRS}
+    swap |= {right: left for left, right in swap.items()}
+    for said in range(len(ALLOWED)):
+        mirrored = int(flip_answers(np.full((1, 2), said, np.uint8))[0, 0])
+        assert {swap.get(name, name) for name in ALLOWED[said]} == set(ALLOWED[mirrored])
+    assert flip_answers(np.array([[1, 2, 3]], np.uint8)).tolist() == [[2, 3, 1]]
+    assert (2, 3) in FLIP_PAIRS
+
+
+def test_the_loss_is_what_the_allowed_parts_lack() -> None:
+    answers = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    answers[:, :16] = 1  # face, hair, hat or sunglasses
+    nobody = People(torch.zeros(0, 4), torch.zeros(0, 2), torch.zeros(0).long(), torch.zeros(0).long())
+    void = torch.full((1, 32, 32), VOID, dtype=torch.uint8)
+    batch = Batch(torch.zeros(1, 32, 32, 3, dtype=torch.uint8), void, void, (nobody,), answers)
+    loss = LiveLoss(config=LossConfig(teacher=1.0), num_identities=2, class_weights=torch.ones(len(PARTS)))
+    logits = torch.zeros(1, len(PARTS), 8, 8)
+    term = loss._teacher(logits, batch.teacher_BHW)
+    assert float(term) == pytest.approx(-math.log(4 / 20), rel=1e-5)
+    logits[:, PARTS.index("hair")] = 20.0
+    assert float(loss._teacher(logits, batch.teacher_BHW)) == pytest.approx(0, abs=1e-5)
+    logits[:, PARTS.index("pants")] = 40.0
+    assert float(loss._teacher(logits, batch.teacher_BHW)) > 5
+    assert allowed_parts().shape == (len(ALLOWED), len(PARTS))
