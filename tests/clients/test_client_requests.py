@@ -6,7 +6,7 @@ client meets the real service in test_client_service.py.
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
@@ -49,9 +49,10 @@ class Line:
 
     def client(self, **policy: float) -> Client:
         retry = RetryPolicy(retries=int(policy.pop("retries", 3)), **policy)
-        return Client(
-            "http://server", retry=retry, transport=httpx.MockTransport(self), sleep=self.waits_s.append
-        )
+        return Client("http://server", retry=retry, transport=httpx.MockTransport(self), sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits_s.append(seconds)
 
 
 def refuse(request: httpx.Request) -> httpx.Response:
@@ -190,8 +191,9 @@ def test_frames_before_a_failure_are_given_and_the_failure_is_raised() -> None:
 
 
 def breaks_after(*chunks: bytes) -> Answer:
-    def body() -> Iterator[bytes]:
-        yield from chunks
+    async def body() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
         raise httpx.ReadError("reset by peer")
 
     return lambda _request: httpx.Response(200, content=body())

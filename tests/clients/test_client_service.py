@@ -122,7 +122,7 @@ def test_a_value_that_an_option_cannot_have_is_rejected(client: Client, video: b
 def test_a_caller_that_stops_reading_lets_the_server_go_on(client: Client, server: Running) -> None:
     frames = client.iter_frames(clip(num_frames=200))
     assert next(frames).index == 0
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     eventually(lambda: server.service.gate.num_inside == 0, "the server has let go of the request")
     assert len(client.parse(image()).frames) == 1
 
@@ -147,15 +147,15 @@ def test_every_form_of_mask_shows_the_same_pixels(client: Client, footage: Path)
 
     assert with_runs.people
     for run, ring, bare in zip(with_runs.people, with_rings.people, without.people, strict=True):
-        assert overlap(run.mask_array, ring.mask_array) > 0.97
+        assert overlap(run.mask, ring.mask) > 0.97
         assert run.parts.keys() == ring.parts.keys() == bare.parts.keys()
         for name, part in run.parts.items():
-            assert part.mask_array.sum() == part.area
-            assert not (part.mask_array & ~run.mask_array).any()
+            assert part.mask.sum() == part.area
+            assert not (part.mask & ~run.mask).any()
             if part.area > 2000:
-                assert overlap(part.mask_array, ring.parts[name].mask_array) > 0.8
+                assert overlap(part.mask, ring.parts[name].mask) > 0.8
         with pytest.raises(NoMaskError):
-            _ = bare.mask_array
+            _ = bare.mask
 
 
 def one_frame(client: Client, path: Path, **options: Unpack[Options]) -> Frame:

@@ -8,11 +8,14 @@ with Client("http://127.0.0.1:8000") as client:
             print(frame.index, person.identity, sorted(person.parts))
 """
 
-from partstream_client.client import Client, Options
+from partstream_client.async_client import AsyncClient, Settings
+from partstream_client.client import Client
 from partstream_client.errors import (
     AnswerError,
+    AuthError,
     ClientError,
     ConnectionFailedError,
+    DeadlineError,
     ProblemError,
     RejectedError,
     ServerFailedError,
@@ -20,14 +23,20 @@ from partstream_client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from partstream_client.frames import Frame, NoMaskError, ParseResult, Part, Person
+from partstream_client.frames import Frame, NoMaskError, ParseResult, Part, Person, UnknownSizeError
+from partstream_client.progress import Progress
+from partstream_client.rest import Options
 from partstream_client.retry import RetryPolicy
+from partstream_client.tls import Tls
 
 __all__ = [
     "AnswerError",
+    "AsyncClient",
+    "AuthError",
     "Client",
     "ClientError",
     "ConnectionFailedError",
+    "DeadlineError",
     "Frame",
     "NoMaskError",
     "Options",
@@ -35,10 +44,14 @@ __all__ = [
     "Part",
     "Person",
     "ProblemError",
+    "Progress",
     "RejectedError",
     "RetryPolicy",
     "ServerFailedError",
+    "Settings",
     "SourceError",
+    "Tls",
     "UnavailableError",
+    "UnknownSizeError",
     "UnreachableError",
 ]

@@ -2,13 +2,17 @@
 
 ClientError
 ├── ConnectionFailedError     nobody answered in time, or the answer broke off
-│   └── UnreachableError      nothing listens there
+│   ├── UnreachableError      nothing listens there
+│   └── DeadlineError         the caller's own deadline passed
 ├── SourceError               the media to send could not be fetched
 ├── AnswerError               the answer is not what the service documents
 └── ProblemError              the server said what is wrong, with a stable `code`
     ├── RejectedError         this request will not work as it is (4xx)
-    ├── UnavailableError      the server has no room now; a later try may work (503)
+    │   └── AuthError         the key is missing, wrong, or not good for this (401, 403)
+    ├── UnavailableError      the server has no room now; a later try may work (429, 503)
     └── ServerFailedError     the server's own fault (5xx)
+
+A status of gRPC is read as the HTTP status that means the same, so that both wires raise the same errors.
 """
 
 import json
@@ -29,6 +33,10 @@ class UnreachableError(ConnectionFailedError):
     """Nothing listens at the server's address."""
 
 
+class DeadlineError(ConnectionFailedError):
+    """The deadline that the caller set has passed."""
+
+
 class SourceError(ClientError):
     """The media to send could not be fetched."""
 
@@ -42,7 +50,7 @@ class ProblemError(ClientError):
 
     Args:
         code: Stable machine code, such as ``not_a_video``; ``unknown`` where the answer had none.
-        status: HTTP status.
+        status: HTTP status, or the one that means the same as gRPC's.
         title: What is wrong, in general.
         detail: What is wrong this time; may be empty.
     """
@@ -61,6 +69,10 @@ class ProblemError(ClientError):
 
 class RejectedError(ProblemError):
     """This request will not work as it is."""
+
+
+class AuthError(RejectedError):
+    """The API key is missing, wrong, or not good for this."""
 
 
 class UnavailableError(ProblemError):
@@ -105,6 +117,8 @@ def problem_from_json(value: object, *, status: int) -> ProblemError:
 
 
 def _class_of(status: int) -> type[ProblemError]:
-    if status == 503:
+    if status in {429, 503}:
         return UnavailableError
+    if status in {401, 403}:
+        return AuthError
     return ServerFailedError if status >= 500 else RejectedError

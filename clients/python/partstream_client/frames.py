@@ -6,11 +6,13 @@ Shape suffixes: H height, W width of the source frame, after its rotation.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
+from partstream_client.draw import Image, draw
 from partstream_core import rle
 from partstream_core.boxes import Box
 from partstream_core.jsonread import Fields
@@ -34,9 +36,13 @@ class NoMaskError(ValueError):
     """The results were asked for without masks, so there is none to show."""
 
 
+class UnknownSizeError(ValueError):
+    """Nothing says how large the frame is: nobody is in it, and it came without its size."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of one person."""
+    """One part of one person. `numpy.asarray(part)` is its mask."""
 
     record: PartResult
 
@@ -56,7 +62,7 @@ class Part:
         return self.record.area
 
     @cached_property
-    def mask_array(self) -> BoolArray:
+    def mask(self) -> BoolArray:
         """The part's pixels, bool [H, W]; decoded at the first call and kept.
 
         Raises:
@@ -64,6 +70,9 @@ class Part:
             ValueError: The mask is damaged.
         """
         return _array(self.record.mask)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, *, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.mask, dtype) if copy else np.asarray(self.mask, dtype)
 
 
 @dataclass(frozen=True)
@@ -87,13 +96,18 @@ class Person:
         """x1, y1, x2, y2 in pixels of the source frame."""
         return self.record.box
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether the results were asked for with masks."""
+        return self.record.mask is not None
+
     @cached_property
     def parts(self) -> Mapping[str, Part]:
         """The person's parts by name; only what is in sight."""
         return {part.part: Part(part) for part in self.record.parts}
 
     @cached_property
-    def mask_array(self) -> BoolArray:
+    def mask(self) -> BoolArray:
         """The person's pixels, bool [H, W]; decoded at the first call and kept.
 
         Raises:
@@ -108,6 +122,8 @@ class Frame:
     """Everything found in one frame."""
 
     record: FrameResult
+    known_size: tuple[int, int] | None = None
+    """Height and width, where they are known from elsewhere than the people's masks."""
 
     @property
     def index(self) -> int:
@@ -129,20 +145,59 @@ class Frame:
         """The people in the frame."""
         return tuple(Person(person) for person in self.record.people)
 
-    def part_map(self, *, height: int, width: int) -> npt.NDArray[np.uint8]:
-        """The parts of all people as indices of `partstream_core.labels.PARTS`, [H, W]; 0 is nobody."""
-        map_HW = np.zeros((height, width), np.uint8)
+    @cached_property
+    def part_map(self) -> npt.NDArray[np.uint8]:
+        """The parts of all people as indices of `partstream_core.labels.PARTS`, [H, W]; 0 is nobody.
+
+        Raises:
+            NoMaskError: The results came without masks.
+            UnknownSizeError: Nobody is in the frame, and nothing else says how large it is.
+        """
+        map_HW = np.zeros(self.size, np.uint8)
         for person in self.people:
             for part in person.parts.values():
-                map_HW[part.mask_array] = PARTS.index(part.name)
+                map_HW[part.mask] = PARTS.index(part.name)
         return map_HW
 
-    def identity_map(self, *, height: int, width: int) -> npt.NDArray[np.int32]:
-        """The identity at each pixel, [H, W]; 0 is nobody."""
-        map_HW = np.zeros((height, width), np.int32)
+    @cached_property
+    def identity_map(self) -> npt.NDArray[np.int32]:
+        """The identity at each pixel, [H, W]; 0 is nobody.
+
+        Raises:
+            NoMaskError: The results came without masks.
+            UnknownSizeError: Nobody is in the frame, and nothing else says how large it is.
+        """
+        map_HW = np.zeros(self.size, np.int32)
         for person in self.people:
-            map_HW[person.mask_array] = person.identity
+            map_HW[person.mask] = person.identity
         return map_HW
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frame.
+
+        Raises:
+            UnknownSizeError: Nobody is in the frame, and nothing else says how large it is.
+        """
+        if self.known_size is not None:
+            return self.known_size
+        for person in self.record.people:
+            match person.mask:
+                case Rle(height, width, _):
+                    return height, width
+                case Polygons(size, _):
+                    return size
+        raise UnknownSizeError(f"frame {self.index} came without its size, and nobody with a mask is in it")
+
+    def draw(self, image_HW3: Image, *, opacity: float = 0.55) -> Image:
+        """A copy of an RGB image of the frame, uint8 [H, W, 3], with parts, outlines and identities on it.
+
+        People who came without masks are drawn as boxes.
+
+        Raises:
+            ValueError: It is not such an image, or not of the frame's size.
+        """
+        return draw(image_HW3, self.people, opacity=opacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +209,13 @@ class ParseResult:
     frames: tuple[Frame, ...]
 
 
-def frame_from(value: object) -> Frame:
-    """The frame of one NDJSON line.
+def frame_from(value: object, size: tuple[int, int] | None = None) -> Frame:
+    """The frame of one NDJSON line, or of a document whose video has that size (height, width).
 
     Raises:
         ValueError: A field is missing or wrong; the message begins with its path.
     """
-    return Frame(frame_from_json(value))
+    return Frame(frame_from_json(value), size)
 
 
 def result_from(value: object) -> ParseResult:
@@ -171,10 +226,11 @@ def result_from(value: object) -> ParseResult:
     """
     document = Fields(value)
     video, model = document.child("video"), document.child("model")
+    size = video.integer("height", minimum=1), video.integer("width", minimum=1)
     return ParseResult(
         video=VideoInfo(
-            width=video.integer("width", minimum=1),
-            height=video.integer("height", minimum=1),
+            width=size[1],
+            height=size[0],
             num_frames=video.integer("num_frames", minimum=0),
             frame_rate=video.number("frame_rate", minimum=0),
             duration_s=video.number("duration_s", minimum=0),
@@ -186,7 +242,7 @@ def result_from(value: object) -> ParseResult:
             provider=model.string("provider"),
             parts=model.strings("parts"),
         ),
-        frames=tuple(frame_from(frame) for frame in document.items("frames")),
+        frames=tuple(frame_from(frame, size) for frame in document.items("frames")),
     )
 
 

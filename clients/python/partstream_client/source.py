@@ -1,51 +1,102 @@
 """The media to send, from wherever it is: a file, bytes, or an address to fetch it from."""
 
+import asyncio
 import io
 import mimetypes
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
 
 import httpx
 
 from partstream_client.errors import SourceError
+from partstream_client.progress import Progress, ProgressCallback
 
-Source: TypeAlias = str | os.PathLike[str] | bytes
-"""A path, an http(s) address, or the media itself."""
+Source: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
+"""A path, an http(s) address, the media itself, or a file that is open for reading bytes."""
 
 ANY_MEDIA = "application/octet-stream"
+CHUNK_BYTES = 2**18
 
 
-@contextmanager
-def opened(source: Source, http: httpx.Client) -> Iterator[tuple[IO[bytes], str]]:
-    """The media as a file that can be read again from its start, and its content type.
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Media that can be read more than once."""
 
-    What is fetched from an address goes through a temporary file, not through memory.
+    file: IO[bytes]
+    start: int
+    """Where in the file the media begins."""
+    size: int
+    """Bytes from there to the end."""
+    media_type: str
+
+    async def chunks(self, progress: ProgressCallback | None = None) -> AsyncIterator[bytes]:
+        """The media from its start, piece by piece; progress is told what has been taken."""
+        await asyncio.to_thread(self.file.seek, self.start)
+        done = 0
+        while chunk := await asyncio.to_thread(self.file.read, CHUNK_BYTES):
+            yield chunk
+            done += len(chunk)
+            if progress:
+                progress(Progress("upload", done, self.size))
+
+
+@asynccontextmanager
+async def opened(source: Source, http: httpx.AsyncClient) -> AsyncIterator[Media]:
+    """The media of a source.
+
+    What is fetched from an address, or read from a file that cannot be read twice, goes through a temporary
+    file, not through memory.
+
+    Args:
+        source: Where the media is.
+        http: Fetches addresses. It must not carry the server's key.
 
     Raises:
         OSError: The path cannot be read.
         SourceError: The address did not bring the media.
+        TypeError: It is no source.
     """
-    if isinstance(source, bytes):
-        yield io.BytesIO(source), ANY_MEDIA
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield _measured(io.BytesIO(source), ANY_MEDIA)
     elif isinstance(source, str) and source.startswith(("http://", "https://")):
         with tempfile.TemporaryFile() as file:
-            _fetch(source, http, file)
-            yield file, ANY_MEDIA
-    else:
+            await _fetch(source, http, file)
+            file.seek(0)
+            yield _measured(file, ANY_MEDIA)
+    elif isinstance(source, str | os.PathLike):
         path = Path(source)
         with path.open("rb") as file:
-            yield file, _media_type(path)
+            yield _measured(file, _media_type(path))
+    elif not hasattr(source, "read"):
+        raise TypeError(f"a source is a path, an address, bytes or an open file, got {type(source).__name__}")
+    elif hasattr(source, "encoding"):
+        raise TypeError("the file is open for text; open it with mode 'rb'")
+    elif source.seekable():
+        yield _measured(source, ANY_MEDIA)
+    else:
+        with tempfile.TemporaryFile() as file:
+            await asyncio.to_thread(shutil.copyfileobj, source, file, CHUNK_BYTES)
+            file.seek(0)
+            yield _measured(file, ANY_MEDIA)
 
 
-def _fetch(url: str, http: httpx.Client, file: IO[bytes]) -> None:
+def _measured(file: IO[bytes], media_type: str) -> Media:
+    start = file.tell()
+    size = file.seek(0, os.SEEK_END) - start
+    return Media(file, start, size, media_type)
+
+
+async def _fetch(url: str, http: httpx.AsyncClient, file: IO[bytes]) -> None:
     try:
-        with http.stream("GET", url, follow_redirects=True) as response:
+        async with http.stream("GET", url, follow_redirects=True) as response:
             response.raise_for_status()
-            for chunk in response.iter_bytes():
+            async for chunk in response.aiter_bytes():
                 file.write(chunk)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SourceError(f"could not fetch {url}: {error}") from error

@@ -1,0 +1,195 @@
+"""The REST half of the client: a request with its body, sent again where that may help."""
+
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, TypedDict
+
+import httpx
+
+from partstream_client.errors import (
+    AnswerError,
+    ConnectionFailedError,
+    UnavailableError,
+    UnreachableError,
+    problem_from_answer,
+    problem_from_json,
+)
+from partstream_client.frames import Frame, frame_from
+from partstream_client.progress import ProgressCallback
+from partstream_client.retry import RetryPolicy
+from partstream_client.source import Media, Source, opened
+from partstream_client.tls import Tls, bearer
+
+_CONNECT_TIMEOUT_S = 5.0
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of a parse; what is left out takes the server's default."""
+
+    score_threshold: float
+    """People below this score are left out, [0, 1]."""
+    every: int
+    """Parse every n-th frame."""
+    max_frames: int
+    """Stop after this many frames."""
+    masks: Literal["rle", "polygons", "none"]
+    """The form of masks."""
+
+
+class Rest:
+    """Connections to the REST service of one server.
+
+    Args:
+        url: Address of the server.
+        timeout_s: Longest silence to bear.
+        retry: When to try again.
+        api_key: The server's key; it is sent to that server and to nobody else.
+        tls: Certificates.
+        transport: How requests travel; only tests give one.
+        sleep: How waits between tries pass.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        retry: RetryPolicy,
+        sleep: Callable[[float], Awaitable[None]],
+        api_key: str | None = None,
+        tls: Tls | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s))
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=timeout,
+            transport=transport,
+            headers=bearer(api_key),
+            verify=tls.context() if tls else True,
+        )
+        self._fetcher = httpx.AsyncClient(timeout=timeout, transport=transport)
+        self._retry = retry
+        self._sleep = sleep
+        self._rng = random.Random()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        await self._fetcher.aclose()
+
+    @asynccontextmanager
+    async def opened(self, source: Source) -> AsyncIterator[Media]:
+        """The media of a source."""
+        async with opened(source, self._fetcher) as media:
+            yield media
+
+    @asynccontextmanager
+    async def parse(
+        self, media: Media, accept: str, options: Options, progress: ProgressCallback | None
+    ) -> AsyncIterator[httpx.Response]:
+        """The good answer to a parse, with its body still to be read.
+
+        Raises:
+            ClientError: No try brought one.
+        """
+        query = {name: str(value) for name, value in options.items()}
+        headers = {
+            "Accept": accept,
+            "Content-Type": media.media_type,
+            "Content-Length": str(media.size),
+        }
+        waits_s = self._retry.waits_s(self._rng)
+        while True:
+            request = self._http.build_request(
+                "POST", "/v1/parse", content=media.chunks(progress), headers=headers, params=query
+            )
+            try:
+                response = await self._send(request)
+                break
+            except (UnreachableError, UnavailableError) as error:
+                wait_s = next(waits_s, None)
+                if wait_s is None:
+                    raise
+                asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+            await self._sleep(min(max(wait_s, asked_s), self._retry.longest_wait_s))
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def get(self, path: str) -> bytes:
+        """What is at a path.
+
+        Raises:
+            ClientError: There is none.
+        """
+        response = await self._send(self._http.build_request("GET", path))
+        try:
+            return await read(response)
+        finally:
+            await response.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """The answer to one try, if it is a good one."""
+        try:
+            response = await self._http.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UnreachableError(f"no server at {self._http.base_url}: {_words(error)}") from error
+        except httpx.TransportError as error:
+            raise ConnectionFailedError(_words(error)) from error
+        if response.is_success:
+            return response
+        try:
+            raise problem_from_answer(response.status_code, response.headers, await read(response))
+        finally:
+            await response.aclose()
+
+
+async def read(response: httpx.Response) -> bytes:
+    """The whole body of an answer."""
+    return b"".join([chunk async for chunk in chunks(response)])
+
+
+async def chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body of an answer, piece by piece."""
+    try:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    except httpx.TransportError as error:
+        raise ConnectionFailedError(f"the answer broke off: {_words(error)}") from error
+
+
+async def lines(response: httpx.Response) -> AsyncIterator[str]:
+    """The lines of an answer that hold something."""
+    try:
+        async for line in response.aiter_lines():
+            if line.strip():
+                yield line
+    except httpx.TransportError as error:
+        raise ConnectionFailedError(f"the answer broke off: {_words(error)}") from error
+
+
+def json_of(body: bytes) -> Any:
+    """What a body of JSON says."""
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise AnswerError(f"the server's document cannot be read: {error}") from error
+
+
+def frame_of(line: str) -> Frame:
+    """The frame of an NDJSON line; the error that it reports is raised."""
+    try:
+        value: Any = json.loads(line)
+        if isinstance(value, Mapping) and "error" in value:
+            raise problem_from_json(value["error"], status=500)
+        return frame_from(value)
+    except ValueError as error:
+        raise AnswerError(f"a line of the server's answer cannot be read: {error}") from error
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
