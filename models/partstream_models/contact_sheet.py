@@ -1,4 +1,4 @@
-"""`partstream-contact-sheet`: a grid of training scenes with their labels, to look at before a long run.
+"""`partstream-contact-sheet`: training scenes or a clip with their labels, to look at before a long run.
 
 The scenes hold photos, so a sheet is for the eyes of whoever may see the photos.
 
@@ -27,6 +27,9 @@ from partstream_models.commands import (
 )
 from partstream_models.data.batches import people_of
 from partstream_models.data.ccp_cache import PhotoCache, training_ids
+from partstream_models.data.clips import draw_clip
+from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips_sheet import clip_sheet
 from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -42,12 +45,20 @@ def contact_sheet(
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same sheet.")] = 0,
     scenes: Annotated[int, typer.Option(min=2, max=64, help="How many scenes; an even number.")] = 12,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Height and width of a scene in pixels.")] = 256,
+    clip: Annotated[
+        int | None, typer.Option(min=0, help="Draw the frames, people and flow of the clip of this number.")
+    ] = None,
     weights: OptionalWeightsOption = None,
     cache: CacheOption = DEFAULT_CACHE,
 ) -> None:
     """Draw scenes side by side: the picture, its parts, and its people with their sampling centers."""
     photos = PhotoCache(data, cache, training_ids(data), hint_source(weights))
     out.parent.mkdir(parents=True, exist_ok=True)
+    if clip is not None:
+        frames = draw_clip(photos, seed=seed, number=clip, height=size, width=size, config=ClipConfig())
+        Image.fromarray(clip_sheet(frames)).save(out, "PNG")
+        typer.echo(f"clip {clip} of seed {seed}: {out}")
+        return
     Image.fromarray(sheet(draw_scenes(photos, seed=seed, num_scenes=scenes, size=size))).save(out, "PNG")
     typer.echo(f"{scenes} scenes of seed {seed}: {out}")
 

@@ -14,6 +14,7 @@ from partstream_core.labels import PALETTE
 from partstream_models import contact_sheet, part_labels, train, validation_hints
 from partstream_models.checkpoints import load_tensors, save_tensors
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clips_director import ClipConfig
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.training.recipes import RECIPES
 
@@ -137,6 +138,20 @@ def test_a_contact_sheet_depends_on_its_seed_alone(
     first = sheet(1, "a.png")
     assert first == sheet(1, "b.png")
     assert first != sheet(2, "c.png")
+
+
+def test_a_contact_sheet_shows_the_clip_of_a_number(
+    ccp_tree: Path, photo_cache_dir: Path, tmp_path: Path
+) -> None:
+    found = []
+    for number in ("3", "3", "4"):
+        out = tmp_path / "clip.png"
+        arguments = ("--clip", number, "--size", "64", "--cache", photo_cache_dir, "--out", out)
+        assert status(contact_sheet.main, "--data", ccp_tree, *arguments) == 0
+        with Image.open(out) as picture:
+            assert picture.size == (ClipConfig().num_frames * 64, 4 * 64)
+        found.append(out.read_bytes())
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_sheet_shows_the_scene_its_parts_and_its_people(photos: PhotoCache) -> None:

@@ -14,6 +14,7 @@ from partstream_core.composite.paths import CameraConfig, Gait, Waypoint, after,
 from partstream_models.data.augment import random_texture
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips_layers import Backdrop, Layer, Sprite, cut_sprite, garment
+from partstream_models.data.clutter import add_clutter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,8 @@ class ClipConfig:
     """Of people who leave the frame, and come back if the clip is long enough."""
     garment_share: float = 0.15
     """Of shots with a garment that nobody wears, which is background."""
+    clutter_share: float = 0.5
+    """Of backdrops with sharp things on them that are nobody."""
     cut_share: float = 0.08
     """Of clips that are cut to another scene in the middle."""
     speed: float = 0.012
@@ -195,9 +198,12 @@ class Director:
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
         scale = max(height / image.shape[0], width / image.shape[1]) * float(rng.uniform(1.1, 2.2))
-        if scale < 0.5:
-            smaller = (round(image.shape[1] * scale * 1.5), round(image.shape[0] * scale * 1.5))
-            image, scale = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA).astype(np.uint8), 1 / 1.5
+        if scale < 0.5 or scale > 1:  # much finer than the frames, or so coarse that things on it would blur
+            room = 1.5 if scale < 0.5 else 1.0
+            other = (round(image.shape[1] * scale * room), round(image.shape[0] * scale * room))
+            method = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+            image, scale = cv2.resize(image, other, interpolation=method).astype(np.uint8), 1 / room
+        image = add_clutter(image, self._cache, rng, share=self._config.clutter_share)
         room = np.array([image.shape[1] * scale - width, image.shape[0] * scale - height])
         corner = -room * rng.uniform(0.1, 0.9, 2)
         size = scale * image.shape[0]

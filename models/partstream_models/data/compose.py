@@ -16,6 +16,7 @@ import numpy.typing as npt
 from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import blend_soft, degrade, jitter_colour, random_texture
 from partstream_models.data.ccp_cache import Photo, PhotoCache
+from partstream_models.data.clutter import add_clutter
 from partstream_models.data.teacher import flip_answers
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -33,6 +34,8 @@ class ComposeConfig:
     smallest_person: float = 0.14
     """Height of the smallest people against the scene's height."""
     largest_person: float = 1.9
+    clutter_share: float = 0.5
+    """Share of backdrops with sharp things on them that are nobody."""
     void_as_background: bool = False
     """Take unlabelled bystanders for background; only to measure what marking them void is worth."""
 
@@ -88,7 +91,7 @@ def draw_pair(
     """
     kind = rng.random()
     if kind < config.empty_share:
-        scenes = [_empty_scene(cache, rng, height, width) for _ in range(2)]
+        scenes = [_empty_scene(cache, rng, height, width, config) for _ in range(2)]
     elif kind < config.empty_share + config.composite_share:
         num_people = min(int(rng.integers(1, config.max_people + 1)), len(cache))
         numbers = rng.choice(len(cache), size=num_people, replace=False, p=weights)
@@ -175,12 +178,18 @@ def _maybe_flip(photo: Photo, rng: np.random.Generator) -> Photo:
     )
 
 
-def _backdrop(cache: PhotoCache, rng: np.random.Generator, height: int, width: int) -> UInt8Array:
+def _backdrop(
+    cache: PhotoCache, rng: np.random.Generator, height: int, width: int, config: ComposeConfig
+) -> UInt8Array:
+    return add_clutter(_bare_backdrop(cache, rng, height, width), cache, rng, share=config.clutter_share)
+
+
+def _bare_backdrop(cache: PhotoCache, rng: np.random.Generator, height: int, width: int) -> UInt8Array:
     if rng.random() < 0.15:
         return random_texture(rng, height, width)
     photo = cache[int(rng.integers(len(cache)))]
     source = photo.backdrop_HWC
-    scale = max(height / source.shape[0], width / source.shape[1]) * float(rng.uniform(1.0, 2.2))
+    scale = max(height / source.shape[0], width / source.shape[1]) * float(rng.uniform(1.0, 1.8))
     target = (width * float(rng.uniform(0.3, 0.7)), height * float(rng.uniform(0.3, 0.7)))
     anchor = (float(rng.uniform(0.2, 0.8)), float(rng.uniform(0.2, 0.8)))
     matrix = _transform((source.shape[0], source.shape[1]), scale, float(rng.normal(0, 5)), target, anchor)
@@ -188,9 +197,11 @@ def _backdrop(cache: PhotoCache, rng: np.random.Generator, height: int, width: i
     return np.ascontiguousarray(drawn[:, ::-1]) if rng.random() < 0.5 else drawn
 
 
-def _empty_scene(cache: PhotoCache, rng: np.random.Generator, height: int, width: int) -> Scene:
+def _empty_scene(
+    cache: PhotoCache, rng: np.random.Generator, height: int, width: int, config: ComposeConfig
+) -> Scene:
     blank = np.zeros((height, width), np.uint8)
-    image = jitter_colour(_backdrop(cache, rng, height, width), rng)
+    image = jitter_colour(_backdrop(cache, rng, height, width, config), rng)
     return Scene(image, blank, blank.copy(), np.zeros(0, np.int64))
 
 
@@ -227,7 +238,7 @@ def _composite(
     colour_seed: int,
 ) -> Scene:
     """People over a backdrop; the same seed gives a person the same colours, as in two frames of one clip."""
-    image = _backdrop(cache, rng, height, width)
+    image = _backdrop(cache, rng, height, width, config)
     parts = np.zeros((height, width), np.uint8)
     instances = np.zeros((height, width), np.uint8)
     tallest = float(np.exp(rng.uniform(np.log(0.4), np.log(config.largest_person))))
