@@ -12,6 +12,8 @@ ClientError
     ├── UnavailableError      the server has no room now; a later try may work (429, 503)
     └── ServerFailedError     the server's own fault (5xx)
 
+MissingExtraError (ImportError)   something optional is not installed
+
 A status of gRPC is read as the HTTP status that means the same, so that both wires raise the same errors.
 """
 
@@ -23,6 +25,18 @@ UNKNOWN_CODE = "unknown"
 
 class ClientError(Exception):
     """A request did not bring what was asked for."""
+
+
+class MissingExtraError(ImportError):
+    """Something optional is not installed.
+
+    Args:
+        extra: Name of the extra that brings it.
+    """
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"this needs {extra}: pip install 'partstream-client[{extra}]'")
+        self.extra = extra
 
 
 class ConnectionFailedError(ClientError):
