@@ -1,1 +1,1 @@
-"""Version 1 of the wire messages; `results_pb2` holds what was found in a frame."""
+"""Version 1 of the wire: `results_pb2` holds what was found, `service_pb2` and `service_pb2_grpc` the service."""
