@@ -152,3 +152,18 @@ def test_the_sheet_has_a_column_a_frame_and_four_rows(photos: PhotoCache) -> Non
 def test_settings_that_make_no_sense_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=str(value)):
         ClipConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def test_people_of_a_group_stand_closer_together(photos: PhotoCache) -> None:
+    def spread(share: float) -> float:
+        config = ClipConfig(num_frames=1, group_share=share, leaving_share=0.0, empty_share=0.0)
+        away = []
+        for number in range(40):
+            clip = draw_clip(photos, seed=3, number=number, height=96, width=160, config=config)
+            rows = [np.nonzero(clip.instances_THW[0] == row + 1)[1] for row in range(len(clip.identities_N))]
+            middles = [float(columns.mean()) for columns in rows if len(columns)]
+            if len(middles) > 1:
+                away.append(max(middles) - min(middles))
+        return float(np.mean(away))
+
+    assert spread(1.0) < 0.75 * spread(0.0)

@@ -1,6 +1,7 @@
 """Losses against loops, and what they must not see."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,7 +129,8 @@ def terms_of(dense: DenseOutputs, batch: Batch) -> dict[str, float]:
 def test_every_term_is_there_and_finite() -> None:
     terms = terms_of(outputs(), one_person_batch())
     assert set(terms) == {
-        "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "identity", "triplet",
+        "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "rivals",
+        "identity", "triplet",
     }  # fmt: skip
     assert all(math.isfinite(value) for value in terms.values())
 
@@ -199,3 +201,17 @@ def test_a_few_updates_on_one_batch_lower_the_loss_and_leave_no_weight_out(photo
         totals.append(float(total.detach()))
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert totals[-1] < 0.8 * totals[0]
+
+
+def test_a_mask_on_its_neighbour_costs_more_than_one_beside_everybody() -> None:
+    batch = one_person_batch()
+    instances = batch.instances_BHW.clone()
+    instances[:, 16:56, 32:48] = 2  # the right half is somebody else, inside the first one's box
+    both = replace(batch, instances_BHW=instances)
+    alone, beside = terms_of(outputs(), batch), terms_of(outputs(), both)
+    assert alone["rivals"] == 0
+    assert beside["rivals"] > 0.1
+    small = outputs()
+    parameters = small.mask_parameters.clone()
+    parameters[..., -1] = -50.0  # the last bias: no pixel anywhere is anybody's
+    assert terms_of(small._replace(mask_parameters=parameters), both)["rivals"] == pytest.approx(0, abs=1e-6)

@@ -30,6 +30,8 @@ class ClipConfig:
     upper_body_share: float = 0.2
     """Of people of whom only the upper body shows, behind a table."""
     lying_share: float = 0.05
+    group_share: float = 0.6
+    """Of shots whose people stand close together and hide one another."""
     leaving_share: float = 0.2
     """Of people who leave the frame, and come back if the clip is long enough."""
     garment_share: float = 0.15
@@ -51,6 +53,28 @@ class ClipConfig:
             raise ValueError(f"max_people must be in 1..200, got {self.max_people}")
         if not 0 < self.smallest_person <= self.largest_person:
             raise ValueError(f"people of {self.smallest_person} to {self.largest_person} cannot be drawn")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Where people stand who keep together, in pixels."""
+
+    x: float
+    ground: float
+    spread: float
+
+    def place(self, rng: np.random.Generator, height: float) -> tuple[float, float]:
+        """Place of the feet of one of them; smaller people stand farther away, a little higher."""
+        farther = 0.3 * max(self.spread * 4 - height, 0)
+        return self.x + float(rng.normal(0, self.spread)), self.ground - farther * float(rng.uniform(0.2, 1))
+
+
+def draw_group(rng: np.random.Generator, size: tuple[int, int], tallest: float) -> Group:
+    """A group in a frame of that height and width, its tallest person as high against the frame."""
+    height, width = size
+    middle = height * float(rng.uniform(0.4, 0.6))
+    spread = tallest * height * float(rng.uniform(0.08, 0.3))
+    return Group(width * float(rng.uniform(0.2, 0.8)), middle + tallest * height / 2, spread)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +101,7 @@ class Director:
     ) -> None:
         self._cache, self._rng, self._size, self._config = cache, rng, size, config
         self._num_frames = num_frames
+        self._group: Group | None = None
         self._camera = draw_camera(rng, num_frames=num_frames, size=size, config=self._camera_config())
 
     def _camera_config(self) -> CameraConfig:
@@ -93,7 +118,11 @@ class Director:
         """A shot with these people, or most of them."""
         rng, config = self._rng, self._config
         tallest = float(np.exp(rng.uniform(np.log(0.35), np.log(config.largest_person))))
-        heights = np.maximum(tallest * rng.uniform(0.35, 1.0, len(identities)), config.smallest_person)
+        least = 0.35
+        if rng.random() < config.group_share:
+            least = 0.7
+            self._group = draw_group(rng, self._size, tallest)
+        heights = np.maximum(tallest * rng.uniform(least, 1.0, len(identities)), config.smallest_person)
         layers = [
             layer
             for row, (number, height) in enumerate(zip(identities.tolist(), heights.tolist(), strict=True))
@@ -129,8 +158,9 @@ class Director:
         rng, last = self._rng, max(self._num_frames - 1, 1)
         frame_height, frame_width = self._size
         x = frame_width * float(rng.uniform(0.0, 1.0))
-        middle = frame_height * float(rng.uniform(0.35, 0.75))
-        y = middle + height / 2
+        y = frame_height * float(rng.uniform(0.35, 0.75)) + height / 2
+        if self._group is not None:
+            x, y = self._group.place(rng, height)
         pace = 0.2 if is_upper else 1.0
         step = rng.normal(0, pace * self._config.speed * max(self._size), 2) * (last, last / 4)
         start = Waypoint(0, x, y, height)

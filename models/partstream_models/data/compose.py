@@ -34,6 +34,8 @@ class ComposeConfig:
     smallest_person: float = 0.14
     """Height of the smallest people against the scene's height."""
     largest_person: float = 1.9
+    group_share: float = 0.4
+    """Share of composites whose people stand close together and hide one another."""
     clutter_share: float = 0.5
     """Share of backdrops with sharp things on them that are nobody."""
     void_as_background: bool = False
@@ -243,11 +245,16 @@ def _composite(
     instances = np.zeros((height, width), np.uint8)
     tallest = float(np.exp(rng.uniform(np.log(0.4), np.log(config.largest_person))))
     heights = np.sort(tallest * rng.uniform(0.45, 1.0, len(numbers))) * height
+    low, high = 0.0, 1.0
+    if rng.random() < config.group_share:
+        reach = tallest * height / width * float(rng.uniform(0.15, 0.5))
+        middle = float(rng.uniform(0.25, 0.75))
+        low, high = middle - reach, middle + reach
     for row, (number, person_height) in enumerate(zip(numbers, heights, strict=True)):
         cutout = _crop_body(cut_out(cache, int(number), rng), rng)
         size = max(person_height, config.smallest_person * height)
         scale = size / max(cutout.parts_HW.shape[0], 1)
-        target = (width * float(rng.uniform(0.0, 1.0)), height * float(rng.uniform(0.35, 0.75)))
+        target = (width * float(rng.uniform(low, high)), height * float(rng.uniform(0.35, 0.75)))
         angle = float(rng.normal(0, 8)) if rng.random() < 0.9 else float(rng.uniform(-100, 100))
         source = cutout.parts_HW.shape
         matrix = _transform((source[0], source[1]), scale, angle, target, (0.5, 0.5))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 TERMS = (
-    "total", "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "identity", "triplet",
+    "total", "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "rivals",
+    "identity", "triplet",
 )  # fmt: skip
 
 

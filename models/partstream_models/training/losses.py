@@ -31,6 +31,8 @@ class LossConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     box: float = 1.0
     mask: float = 2.0
+    rivals: float = 0.5
+    """Cross-entropy where a mask lies on other people inside its own box."""
     parts: float = 2.0
     parts_dice: float = 1.0
     identity: float = 0.3
@@ -80,7 +82,7 @@ class LiveLoss(nn.Module):
         terms["teacher"] = self._teacher(outputs.part_logits, batch.teacher_BHW.to(device))
         if len(positives.image_R):
             terms["box"], terms["center"] = self._boxes(outputs, positives, locations_L3)
-            terms["mask"] = self._masks(outputs, positives, locations_L3, batch)
+            terms["mask"], terms["rivals"] = self._masks(outputs, positives, locations_L3, batch)
             classify, triplet = self.identity(outputs.identity_map, batch)
             terms["identity"], terms["triplet"] = classify * config.identity, triplet * config.triplet
         return terms
@@ -110,7 +112,7 @@ class LiveLoss(nn.Module):
 
     def _masks(
         self, outputs: DenseOutputs, positives: Positives, locations_L3: Tensor, batch: Batch
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         pick = torch.randperm(len(positives.image_R))[:MAX_MASK_ROWS]
         image, location = positives.image_R[pick], positives.location_R[pick]
         logits = mask_logits(
@@ -134,7 +136,10 @@ class LiveLoss(nn.Module):
         overlap = (probability * wanted).sum(dim=(1, 2))
         total = (probability**2).sum(dim=(1, 2)) + (wanted**2).sum(dim=(1, 2))
         dice = 1 - 2 * overlap / total.clamp(min=1e-3)
-        return dice.mean() * self._config.mask
+        boxes_R4 = decode_boxes(locations_L3[location], positives.distances_R4[pick])
+        rivals = keep * (truth > 0) * (1 - wanted) * _inside(boxes_R4, truth.shape[-2:])
+        leak = (F.softplus(logits) * rivals).sum() / rivals.sum().clamp(min=1)
+        return dice.mean() * self._config.mask, leak * self._config.rivals
 
     def _parts(self, logits_BPHW: Tensor, parts_BHW: Tensor) -> tuple[Tensor, Tensor]:
         truth = parts_BHW[:, 2::4, 2::4].long()
@@ -168,6 +173,14 @@ class LiveLoss(nn.Module):
     def center(self, network: LiveNetwork) -> None:
         """Fold the mean embedding into the network, so that its embeddings are centred without this loss."""
         self.identity.center(network)
+
+
+def _inside(boxes_R4: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Whether the middle of each pixel of a map at stride 4 is in each box, 0 or 1, [R, H, W]."""
+    y = (torch.arange(size[0], device=boxes_R4.device) * 4 + 2).reshape(1, -1, 1)
+    x = (torch.arange(size[1], device=boxes_R4.device) * 4 + 2).reshape(1, 1, -1)
+    left, top, right, bottom = (side.reshape(-1, 1, 1) for side in boxes_R4.unbind(dim=1))
+    return ((x >= left) & (x < right) & (y >= top) & (y < bottom)).float()
 
 
 def _positives(targets: list[Targets]) -> Positives:

@@ -79,7 +79,7 @@ def live_clip() -> Recipe:
     return replace(
         live_image(),
         name="live-clip",
-        num_steps=4800,
+        num_steps=5400,
         learning_rate=1.2e-3,
         frozen_blocks=1,
         ema_decay=0.999,
