@@ -234,8 +234,8 @@ class Director:
             method = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
             image, scale = cv2.resize(image, other, interpolation=method).astype(np.uint8), 1 / room
         image = add_clutter(image, self._cache, rng, share=self._config.clutter_share)
-        room = np.array([image.shape[1] * scale - width, image.shape[0] * scale - height])
-        corner = -room * rng.uniform(0.1, 0.9, 2)
+        spare = np.array([image.shape[1] * scale - width, image.shape[0] * scale - height])
+        corner = -spare * rng.uniform(0.1, 0.9, 2)
         size = scale * image.shape[0]
         pose = np.array([[size, 0, corner[0]], [0, size, corner[1]]])
         poses = after(self._camera, np.tile(pose, (self._num_frames, 1, 1)))
