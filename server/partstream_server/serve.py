@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from partstream_server.security.tls import Tls, TlsError, read_tls
 from partstream_server.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from uvicorn import Server
+    from fastapi import FastAPI
+    from uvicorn import Config, Server
 
     from partstream_core.errors import PartstreamError
 
@@ -58,11 +60,12 @@ def serve_command(
     }
     try:
         settings = load_settings(given)
+        tls = read_tls(settings)
         listener = listen(settings.host, settings.port)
-    except (SettingsError, AddressError) as error:
+    except (SettingsError, TlsError, AddressError) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILURE) from None
-    sys.exit(run(settings, listener))
+        raise typer.Exit(EXIT_FAILURE if isinstance(error, AddressError) else EXIT_USAGE) from None
+    sys.exit(run(settings, listener, tls))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -98,7 +101,7 @@ def _explain(error: OSError, host: str, port: int) -> str:
     return f"cannot listen on {host}, port {port}: {error.strerror or error}"
 
 
-def run(settings: Settings, listener: socket.socket) -> int:
+def run(settings: Settings, listener: socket.socket, tls: Tls | None = None) -> int:
     """Serve on a listening socket until a signal comes, and return the exit status."""
     # Imported here: the address is checked, and `--help` answers, before a second goes into these.
     import uvicorn  # noqa: PLC0415
@@ -113,18 +116,8 @@ def run(settings: Settings, listener: socket.socket) -> int:
         failures.append(error)
         server.should_exit = True
 
-    config = uvicorn.Config(
-        create_app(settings, on_failure=on_failure),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
-    )
-    server = uvicorn.Server(config)
-    typer.echo(f"partstream listens on {address_of(listener)} (Ctrl+C stops it)")
+    server = uvicorn.Server(server_config(create_app(settings, on_failure=on_failure), settings, tls))
+    typer.echo(f"partstream listens on {address_of(listener, encrypted=tls is not None)} (Ctrl+C stops it)")
     sys.stdout.flush()
     _run_until_signal(server, listener)
     if failures:
@@ -133,10 +126,29 @@ def run(settings: Settings, listener: socket.socket) -> int:
     return 0
 
 
-def address_of(listener: socket.socket) -> str:
+def server_config(app: FastAPI, settings: Settings, tls: Tls | None) -> Config:
+    """How uvicorn runs the application."""
+    from uvicorn import Config  # noqa: PLC0415 - see `run`
+
+    return Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+    )
+
+
+def address_of(listener: socket.socket, *, encrypted: bool = False) -> str:
     """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if encrypted else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _run_until_signal(server: Server, listener: socket.socket) -> None:

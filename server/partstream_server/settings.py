@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import AliasChoices, DirectoryPath, Field, ValidationError, model_validator
+from pydantic import AliasChoices, DirectoryPath, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from partstream_server.security.keys import KeyRing
 
 PREFIX: Final = "PARTSTREAM_"
 NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA"})
@@ -28,6 +30,14 @@ Precision = Literal["auto", "f32", "bf16"]
 
 class SettingsError(ValueError):
     """A setting is unknown or has a value it cannot have; each line of the message names its variable."""
+
+
+class FieldError(ValueError):
+    """A value that does not go with the others, and the field that holds it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Settings(BaseSettings):
@@ -51,10 +61,29 @@ class Settings(BaseSettings):
         description="Port to listen on; `PORT` is read where this is not set; 0 takes a free one.",
     )
     allow_remote: bool = Field(
-        default=False,
-        description="Allow an address that other machines reach. "
-        "There is no authentication: put a proxy in front.",
+        default=False, description="Allow an address that other machines reach although no key is asked for."
     )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that callers must show, separated by commas, each `name:key` or a key alone; "
+        "empty: none is asked for.",
+    )
+    api_keys_file: FilePath | None = Field(
+        default=None, description="File of further keys, one a line; `#` begins a comment."
+    )
+    rate_limit: int = Field(
+        default=0, ge=0, description="Requests a minute that one key may make; 0: any number."
+    )
+    frame_quota: int = Field(
+        default=0, ge=0, description="Frames a day that one key may have parsed; 0: any number."
+    )
+    allowed_origins: str = Field(
+        default="", description="Origins of other sites whose pages may open streams, separated by commas."
+    )
+    tls_cert: FilePath | None = Field(
+        default=None, description="Certificate chain in PEM; with it HTTP and gRPC are encrypted."
+    )
+    tls_key: FilePath | None = Field(default=None, description="Private key of the certificate, in PEM.")
     bundle: Path | None = Field(
         default=None, description="Directory of the bundle; empty: the one that ships inside."
     )
@@ -106,13 +135,26 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
     @model_validator(mode="after")
-    def _stay_local(self) -> Self:
-        if not self.allow_remote and not is_loopback(self.host):
-            raise ValueError(
-                f"{self.host} can be reached from other machines and the service asks for no "
-                f"password; pass --allow-remote or set {PREFIX}ALLOW_REMOTE=1 if that is meant"
+    def _be_sound(self) -> Self:
+        try:
+            num_keys = len(self.key_ring())
+        except (ValueError, OSError) as error:
+            raise FieldError("api_keys_file" if self.api_keys_file else "api_keys", str(error)) from None
+        if not self.allow_remote and not num_keys and not is_loopback(self.host):
+            raise FieldError(
+                "host",
+                f"{self.host} can be reached from other machines and the service asks for no key; set "
+                f"{PREFIX}API_KEYS, or pass --allow-remote or set {PREFIX}ALLOW_REMOTE=1 if that is meant",
             )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            lone, other = ("tls_cert", "TLS_KEY") if self.tls_cert else ("tls_key", "TLS_CERT")
+            raise FieldError(lone, f"set {PREFIX}{other} too")
         return self
+
+    def key_ring(self) -> KeyRing:
+        """The keys of both settings."""
+        listed = self.api_keys.get_secret_value() if self.api_keys else ""
+        return KeyRing.load(listed, self.api_keys_file)
 
     @property
     def work_dir(self) -> Path:
@@ -155,7 +197,8 @@ def _unknown(variable: str, known: set[str]) -> str:
 def _explain(item: Any, given: Mapping[str, Any]) -> str:
     """One line for one of pydantic's errors; it begins with the variable or option at fault."""
     if not item["loc"]:
-        return f"{_source('host', given)}: {item['ctx']['error']}"
+        error: FieldError = item["ctx"]["error"]
+        return f"{_source(error.field, given)}: {error}"
     field = str(item["loc"][0]).lower().removeprefix(PREFIX.lower())
     return f"{_source(field, given)}: {item['msg'][0].lower()}{item['msg'][1:]}, got {item['input']!r}"
 

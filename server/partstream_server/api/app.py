@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from partstream_core.errors import PartstreamError
 from partstream_server import __version__
 from partstream_server.api import parse, status
+from partstream_server.api.guard import Guard
 from partstream_server.api.observe import Observer
 from partstream_server.api.problems import add_problem_handlers
 from partstream_server.api.query import OPTIONS
@@ -70,6 +71,7 @@ def create_app(
     app.include_router(status.router)
     app.include_router(parse.router)
     add_problem_handlers(app, OPTIONS)
+    app.add_middleware(Guard, access=service.access)
     app.add_middleware(Observer, metrics=service.metrics)
     return app
 

@@ -12,7 +12,7 @@
     ├── UploadTimeoutError          upload_timeout
     └── StorageFullError            storage_full
 
-The tree begins in `partstream_core.errors`.
+The tree begins in `partstream_core.errors`; who may call is told by `partstream_server.security.errors`.
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "storage_full": ErrorCodes(507, "RESOURCE_EXHAUSTED", "No room for the upload"),
     "engine_failed": ErrorCodes(500, "INTERNAL", "The engine failed"),
     "bad_bundle": ErrorCodes(500, "FAILED_PRECONDITION", "The bundle is damaged"),
+    "key_missing": ErrorCodes(401, "UNAUTHENTICATED", "An API key is needed"),
+    "key_wrong": ErrorCodes(401, "UNAUTHENTICATED", "The API key is wrong"),
+    "foreign_origin": ErrorCodes(403, "PERMISSION_DENIED", "Another site asks"),
+    "rate_limited": ErrorCodes(429, "RESOURCE_EXHAUSTED", "Too many requests in a short time"),
+    "quota_exceeded": ErrorCodes(429, "RESOURCE_EXHAUSTED", "The day's frames are used up"),
     "not_found": ErrorCodes(404, "NOT_FOUND", "There is nothing at this address"),
     "method_not_allowed": ErrorCodes(405, "UNIMPLEMENTED", "The method is not allowed here"),
     "bad_request": ErrorCodes(400, "INVALID_ARGUMENT", "The request is malformed"),

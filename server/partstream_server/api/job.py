@@ -12,6 +12,7 @@ from partstream_server.api.metrics import Metrics
 from partstream_server.decode import Frame, MediaLimits
 from partstream_server.engine import Engine
 from partstream_server.parser import MediaParser, ParseOptions
+from partstream_server.security.access import Account
 from partstream_server.timing import StageClock
 from partstream_server.values import LabelMaps
 
@@ -34,6 +35,7 @@ class Job:
     options: ParseOptions
     limits: MediaLimits
     metrics: Metrics
+    account: Account
 
     @contextmanager
     def open(self, *, with_skipped: bool = False) -> Iterator[OpenJob]:
@@ -54,15 +56,16 @@ class Job:
             with_skipped=with_skipped,
             clock=clock,
         ) as parser:
-            yield OpenJob(parser, clock, self.metrics)
+            yield OpenJob(parser, clock, self.metrics, self.account)
 
 
 class OpenJob:
     """The frames of a job, once, in order."""
 
-    def __init__(self, parser: MediaParser, clock: StageClock, metrics: Metrics) -> None:
+    def __init__(self, parser: MediaParser, clock: StageClock, metrics: Metrics, account: Account) -> None:
         self._parser = parser
         self._metrics = metrics
+        self._account = account
         self._told: dict[str, float] = {}
         self.clock = clock
         """For stages that come after parsing."""
@@ -82,6 +85,7 @@ class OpenJob:
         for picture in self._parser:
             if picture.result is not None and picture.maps is not None:
                 last = Parsed(picture.frame, picture.result, picture.maps)
+                self._account.use_frame()
                 self._metrics.frames.inc()
                 yield last
             elif last is not None:

@@ -13,6 +13,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.responses import Response
 
 from partstream_core.errors import NotAVideoError, UnsupportedMediaTypeError
+from partstream_server.api.guard import account_of
 from partstream_server.api.job import Job
 from partstream_server.api.negotiation import negotiate
 from partstream_server.api.openapi import PARSE_BODY, PARSE_RESPONSES
@@ -49,7 +50,7 @@ async def parse(request: Request, options: Options) -> Response:
         workspace = resources.enter_context(open_workspace(settings.work_dir))
         upload = await _receive(request, service, workspace)
         await resources.enter_async_context(service.gate.turn(request))
-        job = Job(upload, engine, options, service.limits, service.metrics)
+        job = Job(upload, engine, options, service.limits, service.metrics, account_of(request))
         try:
             body = await _start(request, service, job, media_type, resources)
         except NotAVideoError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from partstream_server.api.errors import (
     UnknownOptionError,
     codes_for,
 )
+from partstream_server.security.errors import KeyMissingError, KeyWrongError, ThrottledError
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 5
@@ -76,7 +78,16 @@ def problem_response(error: Exception, request: Request) -> Response:
     document = problem_document(error, instance=request.url.path)
     if document["status"] >= 500 and not isinstance(error, BusyError):
         _log.error("request failed", exc_info=error, extra={"fields": {"path": request.url.path}})
-    return _respond(request, document)
+    return _respond(request, document, _headers(error))
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """What a client is told beside the document: when to come again, and how to show a key."""
+    if isinstance(error, ThrottledError):
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
+    if isinstance(error, KeyMissingError | KeyWrongError):
+        return {"WWW-Authenticate": 'Bearer realm="partstream"'}
+    return {}
 
 
 def _respond(

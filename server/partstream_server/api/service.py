@@ -16,6 +16,7 @@ from partstream_server.api.gate import Gate
 from partstream_server.api.metrics import Metrics
 from partstream_server.decode import MediaLimits
 from partstream_server.engine.base import Engine
+from partstream_server.security.access import Access
 from partstream_server.settings import Settings
 
 EngineOpener: TypeAlias = Callable[[], Engine]
@@ -27,6 +28,7 @@ class Service:
 
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
+        self.access = Access.of(settings)
         self.metrics = Metrics()
         self.gate = Gate(max_concurrent=settings.max_concurrent, queue=settings.queue)
         self.metrics.watch(self.gate)

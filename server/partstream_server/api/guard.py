@@ -1,0 +1,49 @@
+"""The door of the HTTP side: who calls is known before anything is read of the request."""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from partstream_server.api.problems import problem_response
+from partstream_server.security.access import Access, Account
+from partstream_server.security.errors import AccessError
+
+OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+"""What anyone may read: whether the service is up, and how it is used."""
+OPEN_FOLDER: Final = "/page/"
+"""The files of the page, which tell nothing either."""
+
+
+class Guard:
+    """ASGI middleware: lets in who shows a right key, and as often as the key allows.
+
+    WebSockets pass: a browser cannot send headers with them, so their endpoint asks for the key itself.
+    """
+
+    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a problem."""
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            request = Request(scope, receive)
+            try:
+                account = self._access.admit(request.headers.items())
+            except AccessError as error:
+                await problem_response(error, request)(scope, receive, send)
+                return
+            scope["state"]["account"] = account
+        await self._app(scope, receive, send)
+
+
+def account_of(request: Request) -> Account:
+    """The account of whoever sent a request that passed the door."""
+    return cast(Account, request.state.account)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)

@@ -1,0 +1,105 @@
+"""The one door: who calls, and whether they still may. REST, WebSocket and gRPC all go through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from partstream_server.security.keys import KeyRing, presented_key
+from partstream_server.security.limits import FrameQuota, RateLimit
+from partstream_server.settings import Settings
+
+ANYONE: Final = "anyone"
+"""The account that all callers share where no key is asked for."""
+
+Clock = Callable[[], float]
+
+
+class Account:
+    """What one key's holder has used; safe to use from several threads."""
+
+    def __init__(self, name: str, rate: RateLimit, quota: FrameQuota, clock: Clock) -> None:
+        self.name = name
+        """Whose key it is; for logs."""
+        self._rate, self._quota, self._clock = rate, quota, clock
+
+    def begin(self) -> None:
+        """Count a request or the opening of a stream.
+
+        Raises:
+            ThrottledError: There were too many, or no frame is left for it.
+        """
+        now_s = self._clock()
+        self._quota.check(now_s)
+        self._rate.take(now_s)
+
+    def use_frame(self) -> None:
+        """Count a frame, before or after it is parsed.
+
+        Raises:
+            QuotaExceededError: There is none left today.
+        """
+        self._quota.take(self._clock())
+
+
+class Access:
+    """Tells callers by their keys; every key has an account of its own."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        *,
+        requests_per_minute: int = 0,
+        frames_per_day: int = 0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Open the accounts.
+
+        Args:
+            ring: The keys; where it is empty, everyone is let in and shares one account.
+            requests_per_minute: Of one key; 0: any number.
+            frames_per_day: Of one key; 0: any number.
+            clock: Seconds that never run backwards.
+        """
+        self._ring = ring
+        self._accounts = {
+            name: Account(name, RateLimit(requests_per_minute), FrameQuota(frames_per_day), clock)
+            for name in (ring.names or (ANYONE,))
+        }
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock = time.monotonic) -> Access:
+        """The access that settings describe."""
+        return cls(
+            settings.key_ring(),
+            requests_per_minute=settings.rate_limit,
+            frames_per_day=settings.frame_quota,
+            clock=clock,
+        )
+
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether callers must show one."""
+        return len(self._ring) > 0
+
+    def account(self, key: str | None) -> Account:
+        """The account of whoever shows a key.
+
+        Raises:
+            KeyMissingError, KeyWrongError: The caller is not let in.
+        """
+        return self._accounts[self._ring.holder(key) if self.asks_for_key else ANYONE]
+
+    def admit(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Account:
+        """The account of a caller, with this request counted.
+
+        Args:
+            headers: HTTP headers or gRPC metadata.
+
+        Raises:
+            AccessError: The caller is not let in, or not now.
+        """
+        account = self.account(presented_key(headers))
+        account.begin()
+        return account
