@@ -20,6 +20,7 @@ from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
 from partstream_core.schedule import KeyFrameScheduler
 from partstream_core.tracker import Tracker, TrackerConfig
+from partstream_core.tracker.snapshot import restored, resumed_period, snapshot
 from partstream_server.assemble import MAX_PEOPLE, assemble
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm, encode_people
@@ -36,6 +37,7 @@ __all__ = [
     "ParsedFrame",
     "Session",
     "SessionConfig",
+    "SessionSnapshot",
     "Steps",
     "drive",
     "warm_up",
@@ -65,10 +67,41 @@ class SessionConfig:
             raise ValueError(f"score_threshold must be between 0 and 1, got {self.score_threshold}")
 
 
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """What another session needs to go on with the same identities; features are not in it."""
+
+    tracker: bytes
+    last_index: int
+    """Of the last frame that was parsed."""
+    frame_ms: float
+    """Time between frames; 0 where it is not known."""
+
+
 class Session:
     """The state of one stream."""
 
-    def __init__(self, manifest: Manifest, config: SessionConfig, *, clock: StageClock | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: SessionConfig,
+        *,
+        clock: StageClock | None = None,
+        resume: SessionSnapshot | None = None,
+        paused_ms: float = 0.0,
+    ) -> None:
+        """Begin a stream, or go on with one.
+
+        Args:
+            manifest: Of the bundle that the engine runs.
+            config: What the stream asks for.
+            clock: Told how long each stage takes.
+            resume: Where an earlier session with a bundle of the same graphs stopped.
+            paused_ms: Time since then.
+
+        Raises:
+            ValueError: The snapshot is damaged.
+        """
         self._manifest = manifest
         self._config = config
         self._clock = clock or StageClock()
@@ -80,11 +113,21 @@ class Session:
             max_people=min(MAX_PEOPLE, manifest.top_k),
         )
         sure = min(score, config.tracker.new_track_score)
-        self._tracker = Tracker(replace(config.tracker, new_track_score=sure))
+        tracker_config = replace(config.tracker, new_track_score=sure)
+        self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
+        self._resume, self._paused_ms = resume, paused_ms
         self._scheduler = KeyFrameScheduler(manifest.schedule)
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
         self._last_index: int | None = None
+        self._last_time_s = 0.0
+        self._frame_ms = resume.frame_ms if resume else 0.0
         self._last_ms: float | None = None
+
+    def snapshot(self, *, max_bytes: int) -> SessionSnapshot | None:
+        """What another session needs to go on from here; None before the first frame."""
+        if self._last_index is None:
+            return self._resume
+        return SessionSnapshot(snapshot(self._tracker, max_bytes=max_bytes), self._last_index, self._frame_ms)
 
     def takes(self, index: int) -> bool:
         """Whether a frame is parsed at all, or passed over because of `every`."""
@@ -107,8 +150,7 @@ class Session:
         self._last_ms = now_ms
         if not self.takes(frame.index):
             return []
-        period = 1 if self._last_index is None else frame.index - self._last_index
-        self._last_index = frame.index
+        period = self._advance(frame)
         return [(yield from self._parse(frame, period))]
 
     def finish(self) -> Steps[Sequence[ParsedFrame]]:
@@ -116,7 +158,25 @@ class Session:
         yield from ()
         return []
 
-    def _parse(self, frame: Frame, period: int) -> Steps[ParsedFrame]:
+    def _advance(self, frame: Frame) -> float:
+        """Move on to a frame, and return how many frames that is."""
+        last_index, last_time_s = self._last_index, self._last_time_s
+        self._last_index, self._last_time_s = frame.index, frame.time_s
+        if last_index is None:
+            return self._pause(frame.index)
+        period = frame.index - last_index
+        self._frame_ms = (frame.time_s - last_time_s) * 1000 / period
+        return period
+
+    def _pause(self, index: int) -> float:
+        """Frames that went by before the first one: known from its number, or else from the time."""
+        if self._resume is None:
+            return 1
+        by_index = index - self._resume.last_index
+        by_time = self._paused_ms / self._frame_ms if self._frame_ms > 0 else 1
+        return resumed_period(self._tracker.config, by_index if by_index > 0 else by_time)
+
+    def _parse(self, frame: Frame, period: float) -> Steps[ParsedFrame]:
         clock = self._clock
         decision = self._scheduler.decide(frame.index)
         inference = yield from _timed(infer(frame.image, self._manifest, self._infer_config), clock, "infer")

@@ -8,6 +8,7 @@ Source: HVISNet, section III-C.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
@@ -28,6 +29,26 @@ class Tracker:
         self._tracks: tuple[Track, ...] = ()
         self._num_identities = 0
         self._now = 0.0
+
+    @classmethod
+    def resumed(
+        cls, config: TrackerConfig, tracks: Sequence[Track], *, num_identities: int, now: float
+    ) -> Self:
+        """A tracker that goes on with the tracks of an earlier one; see `snapshot`."""
+        tracker = cls(config)
+        tracker._tracks = tuple(sorted(tracks, key=_age_rank))
+        tracker._num_identities, tracker._now = num_identities, now
+        return tracker
+
+    @property
+    def num_identities(self) -> int:
+        """How many identities were given out so far."""
+        return self._num_identities
+
+    @property
+    def now(self) -> float:
+        """Frames of the stream so far, skipped ones too."""
+        return self._now
 
     @property
     def tracks(self) -> tuple[Track, ...]:
