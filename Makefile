@@ -74,7 +74,8 @@ $(SERVE_VENV)/.installed: $(SERVE_FILES)
 	$(PINNED) $(SERVE_VENV)/bin/python -m pip install --quiet $(SERVE)
 	@touch $@
 
-# torch goes first and alone: everything after it finds the build that was chosen and leaves it be.
+# torch goes first and alone: everything after it finds the build that was chosen and leaves it be. TrackEval, an
+# oracle of tests, goes last and alone: it asks for opencv-python, which overwrites the headless one.
 $(DEV_VENV)/.installed: $(DEV_FILES)
 	$(check-python)
 	@echo "Installing everything into $(DEV_VENV) (once; torch is large) ..."
@@ -82,6 +83,7 @@ $(DEV_VENV)/.installed: $(DEV_FILES)
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet pip
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet --no-deps $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) torch
 	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet $(EVERYTHING) --group dev
+	$(PINNED) $(DEV_VENV)/bin/python -m pip install --quiet --no-deps trackeval
 	@touch $@
 
 clean:  ## Remove environments and caches

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -79,6 +79,7 @@ def test_hota_and_idf1_are_those_of_trackeval() -> None:
     assert identity_scores(video).idf1 == pytest.approx(0.727273, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_tracker_that_repeats_the_truth_is_perfect_under_any_names(seed: int) -> None:
     truth = random_video(seed)
@@ -94,6 +95,7 @@ def test_a_tracker_that_repeats_the_truth_is_perfect_under_any_names(seed: int) 
         ).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_idf1_agrees_with_trying_every_naming(seed: int) -> None:
     truth, found = random_video(seed), random_video(seed + 1)

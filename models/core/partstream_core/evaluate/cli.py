@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from partstream_core.composite.cli import composite_command
 from partstream_core.evaluate import ccp
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
 
@@ -20,6 +21,9 @@ class Split(StrEnum):
     """Which of the photos are measured."""
 
     VAL = "val"
+
+
+app.command(name="composite")(composite_command)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from partstream_core.rle import Rle, iou_matrix
+from partstream_core.rle import Rle, decode, iou_matrix
 from partstream_core.tracker.match import associate
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -30,6 +30,8 @@ class TrackedFrame:
 
     identities: tuple[int, ...]
     masks: tuple[Rle, ...]
+    ignored: Rle | None = None
+    """In truth only: a region in which nothing is asked."""
 
     def __post_init__(self) -> None:
         if len(self.identities) != len(self.masks):
@@ -83,11 +85,14 @@ class IdentityScores:
 def overlaps(truth: Sequence[TrackedFrame], predicted: Sequence[TrackedFrame]) -> VideoOverlaps:
     """The IoU of every pair of every frame.
 
+    Predictions that match nobody and lie mostly in the region to ignore are left out.
+
     Raises:
         ValueError: The videos differ in length, or masks in size.
     """
     if len(truth) != len(predicted):
         raise ValueError(f"truth has {len(truth)} frames, the tracker {len(predicted)}")
+    predicted = [_without_ignored(true, found) for true, found in zip(truth, predicted, strict=True)]
     truth_numbers, predicted_numbers = _number(truth), _number(predicted)
     frames = tuple(
         FrameOverlaps(
@@ -145,6 +150,31 @@ def identity_scores(video: VideoOverlaps) -> IdentityScores:
         precision=_ratio(num_right, num_predicted),
         recall=_ratio(num_right, num_truth),
     )
+
+
+def _without_ignored(truth: TrackedFrame, predicted: TrackedFrame) -> TrackedFrame:
+    """The predictions that count; as in KITTI MOTS, who matches somebody does so wherever they are."""
+    if truth.ignored is None or not predicted.masks:
+        return predicted
+    region_HW = decode(truth.ignored)
+    iou = iou_matrix(truth.masks, predicted.masks)
+    rows, columns = linear_sum_assignment(np.where(iou >= _MATCH_IOU, iou, 0), maximize=True)
+    matched = {
+        int(column) for row, column in zip(rows, columns, strict=True) if iou[row, column] >= _MATCH_IOU
+    }
+    kept = [
+        at for at, mask in enumerate(predicted.masks) if at in matched or _share_in(region_HW, mask) <= 0.5
+    ]
+    return TrackedFrame(
+        tuple(predicted.identities[at] for at in kept), tuple(predicted.masks[at] for at in kept)
+    )
+
+
+def _share_in(region_HW: npt.NDArray[np.bool_], mask: Rle) -> float:
+    mask_HW = decode(mask)
+    if mask_HW.shape != region_HW.shape:
+        raise ValueError(f"a mask is {mask_HW.shape}, the region to ignore {region_HW.shape}")
+    return float(region_HW[mask_HW].mean()) if mask_HW.any() else 0.0
 
 
 def _number(frames: Sequence[TrackedFrame]) -> dict[int, int]:
