@@ -1,6 +1,7 @@
 """What pretrained networks say where labels say nothing, and what the parsing learns from it."""
 
 import math
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,19 @@ from partstream_core.ccp import HINTS
 from partstream_core.labels import FLIP_PAIRS as PART_PAIRS
 from partstream_core.labels import PARTS, VOID
 from partstream_models.data.batches import Batch, People
+from partstream_models.data.ccp_cache import Photo, PhotoCache
+from partstream_models.data.clips_layers import cut_sprite
+from partstream_models.data.compose import cut_out
 from partstream_models.data.teacher import (
     ALLOWED,
+    CARRIED,
     FLIP_PAIRS,
     NOBODY,
     PERSON,
     allowed_parts,
+    carried_by,
     flip_answers,
+    mark_carried,
     teacher_map,
 )
 from partstream_models.training.losses import LiveLoss, LossConfig
@@ -92,3 +99,38 @@ def test_the_loss_is_what_the_allowed_parts_lack() -> None:
     logits[:, PARTS.index("pants")] = 40.0
     assert float(loss._teacher(logits, batch.teacher_BHW)) > 5
     assert allowed_parts().shape == (len(ALLOWED), len(PARTS))
+
+
+def test_bags_are_carried_by_whom_they_touch() -> None:
+    labels = np.zeros((20, 30), np.uint8)
+    labels[5:10, 10:14], labels[2:6, 25:28] = 7, 7
+    answers = np.zeros_like(labels)
+    mark_carried(answers, labels, ["null", "a", "b", "c", "purse", "wallet", "d", "bag"])
+    assert (answers[labels == 7] == CARRIED).all()
+    assert not answers[labels == 0].any()
+    person = np.zeros(labels.shape, bool)
+    person[4:18, 4:10] = True
+    held = carried_by(answers, person)
+    assert held[5:10, 10:14].all()
+    assert held.sum() == 20
+    assert not carried_by(np.zeros_like(labels), person).any()
+
+
+def test_what_is_carried_goes_with_the_person_but_is_background() -> None:
+    photo = photo_with_a_bag()
+    sprites = [cut_sprite(photo, np.random.default_rng(seed), height=64) for seed in range(12)]
+    areas = [(int((sprite.parts_HW > 0).sum()), int(sprite.mask_HW.sum())) for sprite in sprites if sprite]
+    with_bag = [mask > parts for parts, mask in areas]
+    assert 6 <= sum(with_bag) <= 11
+    cutouts = [cut_out(cast(PhotoCache, [photo]), 0, np.random.default_rng(seed)) for seed in range(12)]
+    assert 6 <= sum(int(each.mask_HW.sum()) > int((each.parts_HW > 0).sum()) for each in cutouts) <= 11
+    assert all((each.mask_HW[each.parts_HW > 0] == 1).all() for each in cutouts)
+
+
+def photo_with_a_bag() -> Photo:
+    parts = np.zeros((64, 48), np.uint8)
+    parts[4:60, 12:28] = 5
+    teacher = np.zeros_like(parts)
+    teacher[30:44, 28:40] = CARRIED
+    image = np.full((64, 48, 3), 90, np.uint8)
+    return Photo("0001", image, parts, image, teacher)

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
-from partstream_models.data.teacher import teacher_map
+from partstream_models.data.teacher import mark_carried, teacher_map
 
 UInt8Array = npt.NDArray[np.uint8]
 HintSource = Callable[[str, UInt8Array], UInt8Array]
@@ -28,7 +28,7 @@ HEIGHT = 576
 """Height of every cached photo in pixels; the width follows the photo."""
 COUNTS = "counts.npy"
 """Pixel counts by photo and part, kept beside the photos and forgotten when they are made anew."""
-_FORMAT = 3
+_FORMAT = 4
 _PLANES = 8
 
 
@@ -42,7 +42,7 @@ class LabelledPhoto:
     parts_HW: UInt8Array
     """Parts 0..19, 255 void."""
     teacher_HW: UInt8Array
-    """What pretrained networks say where the parts are void (`data.teacher`)."""
+    """What pretrained networks say where the parts are void, and bags (`data.teacher`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Photo:
     backdrop_HWC: UInt8Array
     """The photo with its people painted over, RGB; coarse where they stood."""
     teacher_HW: UInt8Array
-    """What pretrained networks say where the parts are void (`data.teacher`)."""
+    """What pretrained networks say where the parts are void, and bags (`data.teacher`)."""
 
 
 def training_ids(data_dir: Path) -> list[str]:
@@ -166,7 +166,9 @@ def labelled_photos(
         except ValueError as error:
             tqdm.write(f"skipped: photo {photo_id}: {error}")
             continue
-        yield LabelledPhoto(photo_id, image, parts, teacher_map(parts, hints))
+        teacher = teacher_map(parts, hints)
+        mark_carried(teacher, labels, names)
+        yield LabelledPhoto(photo_id, image, parts, teacher)
 
 
 def read_photo(path: Path) -> UInt8Array:

@@ -15,6 +15,7 @@ from partstream_core.composite.motion import Area, FloatArray, Motion, flow, lat
 from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import jitter_colour
 from partstream_models.data.ccp_cache import Photo
+from partstream_models.data.teacher import CARRIED_SHARE, carried_by
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -31,9 +32,9 @@ class Sprite:
     rgba_HW4: UInt8Array
     """Opacity falls off softly at the outline; colours go on beyond it."""
     parts_HW: UInt8Array
-    """Parts 1..19 on a person, 0 elsewhere."""
+    """Parts 1..19 on a person, 0 elsewhere, also on what the person carries."""
     mask_HW: UInt8Array
-    """1 on the thing itself, 0 elsewhere."""
+    """1 on the thing itself and on what is carried, 0 elsewhere."""
 
     @property
     def width(self) -> float:
@@ -86,17 +87,23 @@ def cut_sprite(photo: Photo, rng: np.random.Generator, *, height: int, share: fl
     person = _large_pieces((photo.parts_HW > 0) & (photo.parts_HW < VOID))
     if not person.any():
         return None
-    rows, columns = np.flatnonzero(person.any(axis=1)), np.flatnonzero(person.any(axis=0))
+    shown = person.copy()
+    if rng.random() < CARRIED_SHARE:
+        shown |= carried_by(photo.teacher_HW, person)
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     bottom = rows[0] + max(round((rows[-1] + 1 - rows[0]) * share), 2)
     area = (slice(rows[0], bottom), slice(max(columns[0] - 4, 0), columns[-1] + 5))
     image, parts = photo.image_HWC[area], np.where(person, photo.parts_HW, 0)[area].astype(np.uint8)
+    mask = shown[area].astype(np.uint8)
     if height < image.shape[0]:
         size = (max(round(image.shape[1] * height / image.shape[0]), 2), max(height, 2))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         parts = cv2.resize(parts, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
     if rng.random() < 0.5:
         image, parts = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(flip_labels(parts))
-    return soft_sprite(jitter_colour(image, rng), parts, (parts > 0).astype(np.uint8), rng)
+        mask = np.ascontiguousarray(mask[:, ::-1])
+    return soft_sprite(jitter_colour(image, rng), parts, mask, rng)
 
 
 def soft_sprite(
@@ -162,7 +169,7 @@ def put(canvas: Canvas, layer: Layer, number: int, frame: int) -> None:
     there = cv2.remap(sprite.mask_HW, place[..., 0], place[..., 1], cv2.INTER_NEAREST) > 0
     parts = cv2.remap(sprite.parts_HW, place[..., 0], place[..., 1], cv2.INTER_NEAREST)
     canvas.parts_HW[area.slices][there] = parts[there]
-    canvas.instances_HW[area.slices][there] = layer.row
+    canvas.instances_HW[area.slices][there] = np.where(parts[there] > 0, layer.row, 0)
     canvas.owners_HW[area.slices][there] = number + 1
 
 

@@ -17,7 +17,7 @@ from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import blend_soft, degrade, jitter_colour, random_texture
 from partstream_models.data.ccp_cache import Photo, PhotoCache
 from partstream_models.data.clutter import add_clutter
-from partstream_models.data.teacher import flip_answers
+from partstream_models.data.teacher import CARRIED_SHARE, carried_by, flip_answers
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -65,10 +65,12 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A person cut out of a photo: soft alpha for pasting, parts with 0 outside."""
+    """A person cut out of a photo, and what the person carries; parts are 0 there and outside."""
 
     image_HWC: UInt8Array
     parts_HW: UInt8Array
+    mask_HW: UInt8Array
+    """1 on the person and on what is carried."""
     identity: int
 
 
@@ -208,18 +210,20 @@ def _empty_scene(
 
 
 def cut_out(cache: PhotoCache, number: int, rng: np.random.Generator) -> Cutout:
-    """The person of a photo, cropped to the person's box; void pixels are left behind."""
+    """The person of a photo and mostly also the bag, cropped to their box; void pixels are left behind."""
     photo = _maybe_flip(cache[number], rng)
     person = (photo.parts_HW > 0) & (photo.parts_HW < VOID)
-    rows, columns = np.flatnonzero(person.any(axis=1)), np.flatnonzero(person.any(axis=0))
+    shown = person | carried_by(photo.teacher_HW, person) if rng.random() < CARRIED_SHARE else person
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     if len(rows) == 0:
         empty = np.zeros((8, 8), np.uint8)
-        return Cutout(np.zeros((8, 8, 3), np.uint8), empty, number)
+        return Cutout(np.zeros((8, 8, 3), np.uint8), empty, empty, number)
     pad = 6
     top, bottom = max(rows[0] - pad, 0), rows[-1] + 1 + pad
     left, right = max(columns[0] - pad, 0), columns[-1] + 1 + pad
-    parts = np.where(person, photo.parts_HW, 0)[top:bottom, left:right]
-    return Cutout(photo.image_HWC[top:bottom, left:right], np.ascontiguousarray(parts), number)
+    area = (slice(top, bottom), slice(left, right))
+    parts = np.ascontiguousarray(np.where(person, photo.parts_HW, 0)[area])
+    return Cutout(photo.image_HWC[area], parts, shown[area].astype(np.uint8), number)
 
 
 def _crop_body(cutout: Cutout, rng: np.random.Generator) -> Cutout:
@@ -227,7 +231,7 @@ def _crop_body(cutout: Cutout, rng: np.random.Generator) -> Cutout:
     if rng.random() > 0.2:
         return cutout
     keep = max(int(cutout.parts_HW.shape[0] * float(rng.uniform(0.3, 0.8))), 4)
-    return Cutout(cutout.image_HWC[:keep], cutout.parts_HW[:keep], cutout.identity)
+    return Cutout(cutout.image_HWC[:keep], cutout.parts_HW[:keep], cutout.mask_HW[:keep], cutout.identity)
 
 
 def _composite(
@@ -267,8 +271,8 @@ def _composite(
             (width, height),
             flags=cv2.INTER_LINEAR,
         ).astype(np.uint8)
-        image = blend_soft(image, colours, pasted > 0, rng)
-        covered = pasted > 0
+        covered = _warp(cutout.mask_HW, matrix, height, width, labels=True) > 0
+        image = blend_soft(image, colours, covered, rng)
         parts[covered] = pasted[covered]
-        instances[covered] = row + 1
+        instances[covered] = np.where(pasted[covered] > 0, row + 1, 0)
     return Scene(jitter_colour(image, rng, strength=0.5), parts, instances, numbers.astype(np.int64))

@@ -9,8 +9,10 @@ Shape suffixes: H height, W width, C hint channels, h and w the hint grid's heig
 P parts.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -33,10 +35,16 @@ ALLOWED: Final[tuple[tuple[str, ...], ...]] = (
     ("right-shoe", "right-leg", "socks", "pants"),
     PARTS[1:],
     ("background",),
+    ("background",),
 )
-"""Parts that each answer allows: 0 no answer, 1 to 8 the body regions of the hints, 9 a person, 10 nobody."""
+"""Parts that each answer allows: 0 no answer, 1 to 8 the body regions of the hints, then those below."""
 PERSON: Final = 9
 NOBODY: Final = 10
+CARRIED: Final = 11
+"""Not a teacher's answer but the labels': a bag. It is background, and hides what is behind it."""
+CARRIED_SHARE: Final = 0.8
+"""Of people who keep their bags when they are cut out."""
+BAGS: Final = ("bag", "purse", "wallet")
 FLIP_PAIRS: Final = ((2, 3), (5, 6), (7, 8))
 """Answers that change places when a picture is mirrored."""
 
@@ -67,6 +75,22 @@ def teacher_map(parts_HW: UInt8Array, hints_Chw: UInt8Array) -> UInt8Array:
     said[(person <= _UNSURE) & (body <= _UNSURE)] = NOBODY
     answers[void] = said
     return answers
+
+
+def mark_carried(answers_HW: UInt8Array, labels_HW: UInt8Array, names: Sequence[str]) -> None:
+    """Write `CARRIED` where CCP's class map shows a bag, in place."""
+    answers_HW[np.isin(labels_HW, [names.index(name) for name in BAGS])] = CARRIED
+
+
+def carried_by(answers_HW: UInt8Array, person_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """What the person of a photo holds: bags that touch the person, bool [H, W]."""
+    bags = (answers_HW == CARRIED).astype(np.uint8)
+    if not bags.any():
+        return bags > 0
+    _, pieces = cv2.connectedComponents(bags)
+    near = cv2.dilate(person_HW.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    touching = np.unique(pieces[near & (bags > 0)])
+    return np.isin(pieces, touching[touching > 0])
 
 
 def flip_answers(answers_HW: UInt8Array) -> UInt8Array:
