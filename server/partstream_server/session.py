@@ -104,7 +104,8 @@ class Session:
         """
         self._manifest = manifest
         self._config = config
-        self._clock = clock or StageClock()
+        self.clock = clock or StageClock()
+        """Sums what each stage takes."""
         thresholds = manifest.thresholds
         score = thresholds.score if config.score_threshold is None else config.score_threshold
         self._infer_config = InferConfig(
@@ -177,7 +178,7 @@ class Session:
         return resumed_period(self._tracker.config, by_index if by_index > 0 else by_time)
 
     def _parse(self, frame: Frame, period: float) -> Steps[ParsedFrame]:
-        clock = self._clock
+        clock = self.clock
         decision = self._scheduler.decide(frame.index)
         inference = yield from _timed(infer(frame.image, self._manifest, self._infer_config), clock, "infer")
         height, width = frame.image.shape[:2]

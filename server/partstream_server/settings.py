@@ -112,6 +112,38 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(
         default=60.0, gt=0, description="Longest pause of a client that reads its result."
     )
+    grpc_port: int = Field(
+        default=50051, ge=0, le=65535, description="Port of the gRPC service; 0 takes a free one."
+    )
+    grpc: bool = Field(default=True, description="Whether there is a gRPC service.")
+    max_message_bytes: int = Field(
+        default=16 * 1024**2, ge=64 * 1024, description="Largest gRPC message, and so the largest frame."
+    )
+    max_streams: int = Field(default=32, ge=1, description="Live streams at the same time.")
+    stream_credits: int = Field(
+        default=8, ge=1, description="Frames in flight of a stream that asks for no number."
+    )
+    max_credits: int = Field(default=32, ge=1, description="Most frames in flight that a stream is granted.")
+    stream_workers: int = Field(default=2, ge=1, description="Threads that parse frames of streams.")
+    max_batch: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Frames of different streams that share a run of the network; more than 1 pays on "
+        "processors that are not full with one.",
+    )
+    stream_idle_s: float = Field(
+        default=300.0, gt=0, description="Longest time that a stream's client may send nothing."
+    )
+    resume_secret: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Secret that servers share so that streams can go on from one to another; "
+        "empty: one is made up at the start.",
+    )
+    resume_lifetime_s: float = Field(
+        default=600.0, gt=0, description="How long a stream can be resumed after it broke off."
+    )
     shutdown_timeout_s: float = Field(
         default=8.0, gt=0, description="Time that requests in flight have to finish after SIGTERM."
     )

@@ -12,7 +12,8 @@
     ├── UploadTimeoutError          upload_timeout
     └── StorageFullError            storage_full
 
-The tree begins in `partstream_core.errors`; who may call is told by `partstream_server.security.errors`.
+The tree begins in `partstream_core.errors`; who may call is told by `partstream_server.security.errors`,
+and what goes wrong in live streams by `partstream_server.streams.errors`.
 """
 
 from __future__ import annotations
@@ -122,6 +123,18 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "foreign_origin": ErrorCodes(403, "PERMISSION_DENIED", "Another site asks"),
     "rate_limited": ErrorCodes(429, "RESOURCE_EXHAUSTED", "Too many requests in a short time"),
     "quota_exceeded": ErrorCodes(429, "RESOURCE_EXHAUSTED", "The day's frames are used up"),
+    "going_away": ErrorCodes(503, "UNAVAILABLE", "The server is about to stop"),
+    "unknown_bundle": ErrorCodes(404, "NOT_FOUND", "The bundle is not run here"),
+    "config_missing": ErrorCodes(422, "INVALID_ARGUMENT", "The config must come first"),
+    "second_config": ErrorCodes(422, "INVALID_ARGUMENT", "There is one config"),
+    "bad_resume_token": ErrorCodes(422, "INVALID_ARGUMENT", "The resume token is not ours"),
+    "resume_token_expired": ErrorCodes(422, "FAILED_PRECONDITION", "The resume token is too old"),
+    "resume_token_foreign": ErrorCodes(422, "FAILED_PRECONDITION", "The resume token is of another bundle"),
+    "frame_size_changed": ErrorCodes(422, "INVALID_ARGUMENT", "The frame has another size"),
+    "bad_index": ErrorCodes(422, "INVALID_ARGUMENT", "The frame's number did not grow"),
+    "time_went_back": ErrorCodes(422, "INVALID_ARGUMENT", "The frame's time went back"),
+    "idle_timeout": ErrorCodes(408, "DEADLINE_EXCEEDED", "Nothing came for too long"),
+    "slow_reader": ErrorCodes(408, "DEADLINE_EXCEEDED", "Nothing was read for too long"),
     "not_found": ErrorCodes(404, "NOT_FOUND", "There is nothing at this address"),
     "method_not_allowed": ErrorCodes(405, "UNIMPLEMENTED", "The method is not allowed here"),
     "bad_request": ErrorCodes(400, "INVALID_ARGUMENT", "The request is malformed"),

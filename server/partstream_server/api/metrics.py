@@ -15,6 +15,7 @@ from prometheus_client import (
 
 from partstream_server.api.gate import Gate
 from partstream_server.engine.base import Engine
+from partstream_server.streams.metrics import StreamMetrics
 
 _REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -50,6 +51,8 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
         )
+        self.streams = StreamMetrics(self.registry)
+        """What live streams count and time."""
         self._model = Gauge(
             "partstream_model_info",
             "1 for the bundle and engine in use.",

@@ -15,9 +15,11 @@ from partstream_server.api.errors import NotReadyError
 from partstream_server.api.gate import Gate
 from partstream_server.api.metrics import Metrics
 from partstream_server.decode import MediaLimits
+from partstream_server.drain import Drain
 from partstream_server.engine.base import Engine
 from partstream_server.security.access import Access
 from partstream_server.settings import Settings
+from partstream_server.streams import HubConfig, StreamHub
 
 EngineOpener: TypeAlias = Callable[[], Engine]
 _log = logging.getLogger("partstream.api")
@@ -34,7 +36,9 @@ class Service:
         self.metrics.watch(self.gate)
         # Each parsing request runs one step at a time; those that wait may be closing files.
         self.limiter = CapacityLimiter(settings.max_concurrent + settings.queue + 1)
+        self.drain = Drain()
         self._engine: Engine | None = None
+        self._hub: StreamHub | None = None
         self._failure: PartstreamError | None = None
         if engine is not None:
             self._use(engine)
@@ -49,6 +53,18 @@ class Service:
         if self._engine is None:
             raise NotReadyError(str(self._failure) if self._failure else "the bundle is being loaded")
         return self._engine
+
+    @property
+    def hub(self) -> StreamHub:
+        """The live streams; their threads begin with the first of them.
+
+        Raises:
+            NotReadyError: The engine is not loaded, or cannot be.
+        """
+        if self._hub is None:
+            config = _hub_config(self.settings, self.limits)
+            self._hub = StreamHub(self.engine, config, self.metrics.streams)
+        return self._hub
 
     @property
     def limits(self) -> MediaLimits:
@@ -92,11 +108,37 @@ class Service:
         self._engine = engine
         self.metrics.show_model(engine)
 
+    async def drain_streams(self, grace_s: float) -> None:
+        """Let the clients of all live streams leave; close those that have not."""
+        if self._hub is not None:
+            await self._hub.drain(grace_s)
+
+    def close_streams(self) -> None:
+        """Close all live streams and end their threads."""
+        if self._hub is not None:
+            self._hub.close()
+            self._hub = None
+
     def close(self) -> None:
-        """Release the engine."""
+        """End the streams and release the engine."""
+        self.close_streams()
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+def _hub_config(settings: Settings, limits: MediaLimits) -> HubConfig:
+    secret = settings.resume_secret
+    return HubConfig(
+        max_streams=settings.max_streams,
+        max_credits=settings.max_credits,
+        default_credits=min(settings.stream_credits, settings.max_credits),
+        num_workers=settings.stream_workers,
+        max_batch=settings.max_batch,
+        resume_secret=secret.get_secret_value().encode() if secret else b"",
+        resume_lifetime_s=settings.resume_lifetime_s,
+        limits=limits,
+    )
 
 
 def service_of(request: Request) -> Service:

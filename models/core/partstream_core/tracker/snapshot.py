@@ -1,7 +1,7 @@
 """A tracker as few bytes, so that a stream can go on in another process with its identities.
 
-A track takes 4 * (8 + 36 + 5) + 24 bytes and 2 for each number of its embedding: positions and covariances are
-kept in single precision, looks in half. What is read back is close to what was written, not equal to it.
+A track takes 4 * (8 + 36 + 5) + 24 bytes and 2 for each number of its embedding: positions and covariances
+are kept in single precision, looks in half. What is read back is close to what was written, not equal to it.
 """
 
 import struct
