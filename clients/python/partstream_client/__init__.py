@@ -28,9 +28,14 @@ from partstream_client.frames import Frame, NoMaskError, ParseResult, Part, Pers
 from partstream_client.progress import Progress
 from partstream_client.rest import Options
 from partstream_client.retry import RetryPolicy
+from partstream_client.streaming.answers import Answer, Failed, Latency, LiveFrame, Skipped
+from partstream_client.streaming.images import Encoding
+from partstream_client.streaming.ledger import Policy
+from partstream_client.streaming.options import StreamOptions, TimedFrame
 from partstream_client.tls import Tls
 
 __all__ = [
+    "Answer",
     "AnswerError",
     "AsyncClient",
     "AuthError",
@@ -38,20 +43,28 @@ __all__ = [
     "ClientError",
     "ConnectionFailedError",
     "DeadlineError",
+    "Encoding",
+    "Failed",
     "Frame",
+    "Latency",
+    "LiveFrame",
     "MissingExtraError",
     "NoMaskError",
     "Options",
     "ParseResult",
     "Part",
     "Person",
+    "Policy",
     "ProblemError",
     "Progress",
     "RejectedError",
     "RetryPolicy",
     "ServerFailedError",
     "Settings",
+    "Skipped",
     "SourceError",
+    "StreamOptions",
+    "TimedFrame",
     "Tls",
     "UnavailableError",
     "UnknownSizeError",

@@ -9,7 +9,8 @@ to do so stands apart all the same: `retry`, `errors`, and the ledger of a strea
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
@@ -23,6 +24,12 @@ from partstream_client.progress import Progress, ProgressCallback
 from partstream_client.rest import Options, Rest, chunks, frame_of, json_of, lines, read
 from partstream_client.retry import RetryPolicy
 from partstream_client.source import Source
+from partstream_client.streaming.answers import Answer
+from partstream_client.streaming.connection import access_of
+from partstream_client.streaming.options import Frames, StreamOptions
+from partstream_client.streaming.stream import stream
+from partstream_client.streaming.video import parse_video
+from partstream_client.streaming.wire import video_config_message
 from partstream_client.tls import Tls
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -31,6 +38,9 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 class Settings(TypedDict, total=False):
     """How a client reaches its server; every one may be left out."""
 
+    streams: str | Sequence[str] | None
+    """host:port of the server's live streams, port 50051 of the same host by default. Several addresses are
+    servers that share their tokens: a stream that loses one goes on at the next."""
     api_key: str | None
     """The server's key, where it asks for one."""
     tls: Tls | None
@@ -60,13 +70,16 @@ class AsyncClient:
         unknown = settings.keys() - Settings.__annotations__.keys()
         if unknown:
             raise TypeError(f"there is no setting {sorted(unknown)[0]!r}")
+        api_key, tls = settings.get("api_key"), settings.get("tls")
+        self._retry = settings.get("retry") or RetryPolicy()
+        self._access = access_of(url, settings.get("streams"), api_key, tls)
         self._rest = Rest(
             url,
             timeout_s=settings.get("timeout_s", 600.0),
-            retry=settings.get("retry") or RetryPolicy(),
+            retry=self._retry,
             sleep=settings.get("sleep", asyncio.sleep),
-            api_key=settings.get("api_key"),
-            tls=settings.get("tls"),
+            api_key=api_key,
+            tls=tls,
             transport=settings.get("transport"),
         )
 
@@ -116,7 +129,7 @@ class AsyncClient:
         except ValueError as error:
             raise AnswerError(f"the server's document cannot be read: {error}") from error
 
-    async def iter_frames(
+    def iter_frames(
         self,
         source: Source,
         *,
@@ -132,12 +145,7 @@ class AsyncClient:
             OSError: The path cannot be read.
             ClientError: See `partstream_client.errors`.
         """
-        num_frames = 0
-        async for frame in bounded(self._frames(source, progress, options), deadline_s):
-            yield frame
-            num_frames += 1
-            if progress:
-                progress(Progress("frames", num_frames, options.get("max_frames")))
+        return bounded(self._frames(source, progress, options), deadline_s)
 
     async def _frames(
         self, source: Source, progress: ProgressCallback | None, options: Options
@@ -146,8 +154,13 @@ class AsyncClient:
             self._rest.opened(source) as media,
             self._rest.parse(media, "application/x-ndjson", options, progress) as response,
         ):
-            async for line in lines(response):
-                yield frame_of(line)
+            num_frames = 0
+            async with aclosing(lines(response)) as found:
+                async for line in found:
+                    yield frame_of(line)
+                    num_frames += 1
+                    if progress:
+                        progress(Progress("frames", num_frames, options.get("max_frames")))
 
     async def overlay(
         self,
@@ -184,6 +197,53 @@ class AsyncClient:
         finally:
             partial.unlink(missing_ok=True)
         return target
+
+    def stream(
+        self, frames: Frames, options: StreamOptions | None = None, *, deadline_s: float | None = None
+    ) -> AsyncGenerator[Answer]:
+        """What becomes of each frame of a live source, in order: a `LiveFrame`, `Skipped` or `Failed`.
+
+        A lost connection, and a server that stops, are followed by another connection by itself; people keep
+        their identities. Closing the iterator ends the stream and closes the source.
+
+        Args:
+            frames: Gives frames, in its own time: RGB arrays uint8 [H, W, 3], encoded pictures as bytes, or
+                `TimedFrame`s of these. All have the same size. An ordinary iterable is read on a thread.
+            options: How they are parsed.
+            deadline_s: Longest time for all of it.
+
+        Raises:
+            TypeError: The frames are no iterable.
+            ValueError: A frame is none; the frames before it have been answered.
+            ClientError: See `partstream_client.errors`. Frames in flight have been answered as failed.
+        """
+        answers = stream(frames, options or StreamOptions(), self._access, self._retry)
+        return bounded(answers, deadline_s)
+
+    def stream_video(
+        self,
+        source: Source,
+        *,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Frame]:
+        """The results of a video frame by frame, over gRPC; the server decodes it.
+
+        Raises:
+            OSError: The path cannot be read.
+            ClientError: See `partstream_client.errors`.
+        """
+        config = video_config_message(**options)
+
+        async def frames() -> AsyncGenerator[Frame]:
+            async with self._rest.opened(source) as media:
+                found = parse_video(media, config, self._access, retry=self._retry, progress=progress)
+                async with aclosing(found):
+                    async for frame in found:
+                        yield frame
+
+        return bounded(frames(), deadline_s)
 
     async def is_ready(self) -> bool:
         """Whether a server answers there and is ready to parse."""

@@ -15,6 +15,8 @@ from partstream_client.loop import LoopThread
 from partstream_client.progress import ProgressCallback
 from partstream_client.rest import Options
 from partstream_client.source import Source
+from partstream_client.streaming.answers import Answer
+from partstream_client.streaming.options import Frames, StreamOptions
 
 
 class Client:
@@ -86,6 +88,25 @@ class Client:
         """The path `out`, holding the video with what was found drawn on it; see `AsyncClient.overlay`."""
         return self._loop.run(
             self._client.overlay(source, out, progress=progress, deadline_s=deadline_s, **options)
+        )
+
+    def stream(
+        self, frames: Frames, options: StreamOptions | None = None, *, deadline_s: float | None = None
+    ) -> Generator[Answer]:
+        """What becomes of each frame of a live source, in order; see `AsyncClient.stream`."""
+        return self._loop.iterate(lambda: self._client.stream(frames, options, deadline_s=deadline_s))
+
+    def stream_video(
+        self,
+        source: Source,
+        *,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Frame]:
+        """The results of a video frame by frame, over gRPC; see `AsyncClient.stream_video`."""
+        return self._loop.iterate(
+            lambda: self._client.stream_video(source, progress=progress, deadline_s=deadline_s, **options)
         )
 
     def is_ready(self) -> bool:

@@ -127,11 +127,11 @@ def problem_from_json(value: object, *, status: int) -> ProblemError:
     code, title, detail = (
         text if isinstance(text := document.get(name), str) else "" for name in ("code", "title", "detail")
     )
-    return _class_of(status)(code or UNKNOWN_CODE, status, title or "the server refused", detail)
+    return _class_of(status, code)(code or UNKNOWN_CODE, status, title or "the server refused", detail)
 
 
-def _class_of(status: int) -> type[ProblemError]:
-    if status in {429, 503}:
+def _class_of(status: int, code: str) -> type[ProblemError]:
+    if status in {429, 503} and code != "quota_exceeded":  # that one lasts for the day
         return UnavailableError
     if status in {401, 403}:
         return AuthError

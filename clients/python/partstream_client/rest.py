@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypedDict
 
@@ -68,9 +68,10 @@ class Rest:
             timeout=timeout,
             transport=transport,
             headers=bearer(api_key),
-            verify=tls.context() if tls else True,
+            # The system's authorities take a while to load, and nothing is verified on plain http.
+            verify=tls.context() if tls else not url.startswith("http://"),
         )
-        self._fetcher = httpx.AsyncClient(timeout=timeout, transport=transport)
+        self._new_fetcher = lambda: httpx.AsyncClient(timeout=timeout, transport=transport)
         self._retry = retry
         self._sleep = sleep
         self._rng = random.Random()
@@ -78,12 +79,11 @@ class Rest:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-        await self._fetcher.aclose()
 
     @asynccontextmanager
     async def opened(self, source: Source) -> AsyncIterator[Media]:
         """The media of a source."""
-        async with opened(source, self._fetcher) as media:
+        async with opened(source, self._new_fetcher) as media:
             yield media
 
     @asynccontextmanager
@@ -162,7 +162,7 @@ async def chunks(response: httpx.Response) -> AsyncIterator[bytes]:
         raise ConnectionFailedError(f"the answer broke off: {_words(error)}") from error
 
 
-async def lines(response: httpx.Response) -> AsyncIterator[str]:
+async def lines(response: httpx.Response) -> AsyncGenerator[str]:
     """The lines of an answer that hold something."""
     try:
         async for line in response.aiter_lines():

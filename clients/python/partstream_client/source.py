@@ -6,7 +6,7 @@ import mimetypes
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class Media:
 
 
 @asynccontextmanager
-async def opened(source: Source, http: httpx.AsyncClient) -> AsyncIterator[Media]:
+async def opened(source: Source, new_http: Callable[[], httpx.AsyncClient]) -> AsyncIterator[Media]:
     """The media of a source.
 
     What is fetched from an address, or read from a file that cannot be read twice, goes through a temporary
@@ -55,7 +55,7 @@ async def opened(source: Source, http: httpx.AsyncClient) -> AsyncIterator[Media
 
     Args:
         source: Where the media is.
-        http: Fetches addresses. It must not carry the server's key.
+        new_http: Makes what fetches addresses. It must not carry the server's key.
 
     Raises:
         OSError: The path cannot be read.
@@ -66,7 +66,8 @@ async def opened(source: Source, http: httpx.AsyncClient) -> AsyncIterator[Media
         yield _measured(io.BytesIO(source), ANY_MEDIA)
     elif isinstance(source, str) and source.startswith(("http://", "https://")):
         with tempfile.TemporaryFile() as file:
-            await _fetch(source, http, file)
+            async with new_http() as http:
+                await _fetch(source, http, file)
             file.seek(0)
             yield _measured(file, ANY_MEDIA)
     elif isinstance(source, str | os.PathLike):

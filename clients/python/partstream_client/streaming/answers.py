@@ -1,0 +1,85 @@
+"""What comes back for each frame of a live stream: who is in it, or why nobody can say."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from partstream_client.draw import Image
+from partstream_client.frames import Frame, Person
+from partstream_client.streaming.images import Picture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """Where the time of a frame went, in milliseconds."""
+
+    round_trip_ms: float
+    """From the moment the client sent the frame to the moment its answer was here."""
+    total_ms: float
+    """From the frame's arrival at the server to its answer, and the age it arrived with."""
+    queue_ms: float
+    """Of that, before its turn."""
+    decode_ms: float
+    infer_ms: float
+    """Around the network: resizing, suppressing doubles."""
+    network_ms: float
+    assemble_ms: float
+    track_ms: float
+    encode_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveFrame(Frame):
+    """Everything found in one frame of a live stream."""
+
+    image: Picture
+    """The frame, as it was given."""
+    latency: Latency
+    epoch: int = 0
+    """How often identities had to start anew before this frame; those of two epochs do not compare."""
+
+    def drawn(self, *, opacity: float = 0.55) -> Image:
+        """The frame with parts, outlines and identities on it, where it was given as an array.
+
+        Raises:
+            ValueError: It was given as bytes; decode them and use `draw`.
+        """
+        if not isinstance(self.image, np.ndarray):
+            raise ValueError("the frame was given as bytes; decode it and give the array to draw()")
+        return self.draw(self.image, opacity=opacity)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A frame that was left out, so that others are not late."""
+
+    index: int
+    time_s: float
+    reason: str
+    """Such as ``replaced``, ``too_old`` or ``connection_lost``."""
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Nobody: it was not looked at."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """A frame that could not be parsed; the stream goes on."""
+
+    index: int
+    time_s: float
+    code: str
+    """Stable machine code of the error."""
+    detail: str
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Nobody: it could not be looked at."""
+        return ()
+
+
+Answer: TypeAlias = LiveFrame | Skipped | Failed
+"""What became of one frame."""

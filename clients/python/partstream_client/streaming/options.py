@@ -1,0 +1,69 @@
+"""What may be asked of a live stream."""
+
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from partstream_client.streaming.images import Encoding, Picture
+from partstream_client.streaming.ledger import Policy
+
+Masks: TypeAlias = Literal["rle", "polygons", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamOptions:
+    """How a live stream is parsed, and how it is kept up."""
+
+    bundle: str = ""
+    """Name of the bundle; empty takes the one that the server runs."""
+    policy: Policy | Literal["latest", "block"] = Policy.LATEST
+    """What happens to frames that come faster than they are parsed."""
+    max_age_ms: float | None = None
+    """Frames older than this are skipped; None sets no bound."""
+    max_in_flight: int | None = None
+    """Frames on their way at once; None leaves it to the server."""
+    score_threshold: float | None = None
+    """People below this score are left out, [0, 1]; None takes the server's default."""
+    masks: Masks = "rle"
+    """The form of masks."""
+    frame_rate: float | None = None
+    """Gives frames without a time of their own one, by their number; None takes the time they come in."""
+    encoding: Encoding | Literal["jpeg", "raw", "png"] = Encoding.JPEG
+    """How arrays travel."""
+    jpeg_quality: int = 90
+    open_timeout_s: float = 10.0
+    """Longest wait for a server to open the stream."""
+    answer_timeout_s: float = 30.0
+    """Longest silence while frames are in flight; a connection that is silent for longer counts as lost."""
+    give_up_s: float = 60.0
+    """How long to try to resume after a lost connection."""
+
+    def __post_init__(self) -> None:
+        Policy(self.policy)
+        Encoding(self.encoding)
+        if self.masks not in {"rle", "polygons", "none"}:
+            raise ValueError(f"masks must be rle, polygons or none, got {self.masks!r}")
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold must be in [0, 1], got {self.score_threshold}")
+        if not 1 <= self.jpeg_quality <= 95:
+            raise ValueError(f"jpeg_quality must be in 1..95, got {self.jpeg_quality}")
+        if self.max_in_flight is not None and self.max_in_flight < 1:
+            raise ValueError(f"max_in_flight must be at least 1, got {self.max_in_flight}")
+        for name in ("max_age_ms", "frame_rate", "open_timeout_s", "answer_timeout_s", "give_up_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """A frame with its time."""
+
+    image: Picture
+    """RGB, uint8 [H, W, 3]; or a ready JPEG, PNG or WebP."""
+    time_s: float
+    """When it was taken; never before the frame that came before."""
+
+
+Frames: TypeAlias = Iterable[Picture | TimedFrame] | AsyncIterable[Picture | TimedFrame]
+"""A source of frames."""

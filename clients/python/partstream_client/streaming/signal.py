@@ -1,0 +1,28 @@
+"""Waiting until something holds, among tasks of one event loop."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Signal:
+    """Wakes whoever waits; they look for themselves whether what they wait for holds."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def fire(self) -> None:
+        """Say that something has changed."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return as soon as it holds."""
+        while not holds():
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.add(future)
+            try:
+                await future
+            finally:
+                self._waiting.discard(future)

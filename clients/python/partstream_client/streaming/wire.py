@@ -1,0 +1,178 @@
+"""The client's records as messages of `partstream.v1`, and back."""
+
+from partstream.v1 import results_pb2, service_pb2
+from partstream_client.errors import AnswerError
+from partstream_client.frames import Frame
+from partstream_client.streaming.answers import Answer, Failed, Latency, LiveFrame, Skipped
+from partstream_client.streaming.images import Payload
+from partstream_client.streaming.ledger import Entry, Policy
+from partstream_client.streaming.options import Masks, StreamOptions
+from partstream_core.results import (
+    FrameResult,
+    Mask,
+    ModelInfo,
+    PartResult,
+    PersonResult,
+    Polygons,
+    VideoInfo,
+)
+from partstream_core.rle import Rle
+
+_POLICIES = {Policy.LATEST: service_pb2.POLICY_LATEST, Policy.BLOCK: service_pb2.POLICY_BLOCK}
+_MASKS: dict[Masks, service_pb2.MaskForm] = {
+    "rle": service_pb2.MASK_FORM_RLE,
+    "polygons": service_pb2.MASK_FORM_POLYGONS,
+    "none": service_pb2.MASK_FORM_NONE,
+}
+
+
+def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamParseRequest:
+    """The first message of a stream."""
+    config = service_pb2.StreamConfig(
+        bundle=options.bundle,
+        score_threshold=options.score_threshold,
+        masks=_MASKS[options.masks],
+        policy=_POLICIES[Policy(options.policy)],
+        max_age_ms=round(options.max_age_ms or 0),
+        credits=options.max_in_flight or 0,
+        resume_token=token,
+    )
+    return service_pb2.StreamParseRequest(config=config)
+
+
+def frame_message(entry: Entry, payload: Payload, now_s: float) -> service_pb2.StreamParseRequest:
+    """The message of one frame, which is as old as the time since it was taken."""
+    frame = service_pb2.StreamFrame(
+        index=entry.index, time_s=entry.time_s, age_ms=max(0, round((now_s - entry.taken_at) * 1000))
+    )
+    if payload.raw_size is None:
+        frame.encoded = payload.data
+    else:
+        height, width = payload.raw_size
+        frame.raw.CopyFrom(service_pb2.RawImage(width=width, height=height, rgb=payload.data))
+    return service_pb2.StreamParseRequest(frame=frame)
+
+
+def video_config_message(
+    *,
+    score_threshold: float | None = None,
+    every: int = 0,
+    max_frames: int = 0,
+    masks: Masks = "rle",
+) -> service_pb2.ParseVideoRequest:
+    """The first message of an upload.
+
+    Raises:
+        ValueError: An option has a value that it cannot have.
+    """
+    if every < 0 or max_frames < 0:
+        raise ValueError(f"every and max_frames must not be negative, got {every} and {max_frames}")
+    if masks not in _MASKS:
+        raise ValueError(f"masks must be one of {', '.join(_MASKS)}, got {masks!r}")
+    config = service_pb2.ParseVideoConfig(
+        score_threshold=score_threshold,
+        every=every,
+        max_frames=max_frames,
+        masks=_MASKS[masks],
+    )
+    return service_pb2.ParseVideoRequest(config=config)
+
+
+def answer_of(message: service_pb2.FrameAnswer, entry: Entry, *, now_s: float, epoch: int) -> Answer:
+    """What a message says about a frame.
+
+    Raises:
+        AnswerError: It says nothing.
+    """
+    match message.WhichOneof("outcome"):
+        case "result":
+            return LiveFrame(
+                frame_result(message.result),
+                entry.size,
+                image=entry.image,
+                latency=_latency(message.latency, (now_s - entry.sent_at) * 1000),
+                epoch=epoch,
+            )
+        case "failure":
+            failure = message.failure
+            return Failed(index=entry.index, time_s=entry.time_s, code=failure.code, detail=failure.message)
+        case "skipped":
+            return Skipped(index=entry.index, time_s=entry.time_s, reason=skip_reason(message.skipped.reason))
+        case _:
+            raise AnswerError(f"the answer of frame {message.index} is empty")
+
+
+def skip_reason(reason: service_pb2.SkipReason) -> str:
+    """A reason by its name, such as ``too_old``; one that is newer than this client by its number."""
+    try:
+        return service_pb2.SkipReason.Name(reason).removeprefix("SKIP_REASON_").lower()
+    except ValueError:
+        return f"reason_{reason}"
+
+
+def frame_result(message: results_pb2.FrameResult) -> FrameResult:
+    """What was found in a frame."""
+    return FrameResult(
+        index=message.index,
+        time_s=message.time_s,
+        key_frame=message.key_frame,
+        people=tuple(_person(person) for person in message.people),
+    )
+
+
+def frame_of(message: results_pb2.FrameResult, size: tuple[int, int] | None) -> Frame:
+    """The same with masks on demand."""
+    return Frame(frame_result(message), size)
+
+
+def video_info(message: results_pb2.VideoInfo) -> VideoInfo:
+    """The source of frames."""
+    return VideoInfo(
+        width=message.width,
+        height=message.height,
+        num_frames=message.num_frames,
+        frame_rate=message.frame_rate,
+        duration_s=message.duration_s,
+        num_damaged=message.num_damaged,
+    )
+
+
+def model_info(message: results_pb2.ModelInfo) -> ModelInfo:
+    """The bundle and its engine."""
+    return ModelInfo(message.bundle, message.version, message.provider, tuple(message.parts))
+
+
+def _person(message: results_pb2.Person) -> PersonResult:
+    box = message.box
+    return PersonResult(
+        identity=message.identity,
+        score=message.score,
+        box=(box.x1, box.y1, box.x2, box.y2),
+        mask=_mask(message.mask),
+        parts=tuple(PartResult(part.part, part.score, part.area, _mask(part.mask)) for part in message.parts),
+    )
+
+
+def _mask(message: results_pb2.Mask) -> Mask:
+    match message.WhichOneof("form"):
+        case "rle":
+            return Rle(message.rle.height, message.rle.width, message.rle.counts)
+        case "polygons":
+            rings = tuple(tuple(ring.coordinates) for ring in message.polygons.rings)
+            return Polygons((message.polygons.height, message.polygons.width), rings)
+        case _:
+            return None
+
+
+def _latency(message: service_pb2.Latency, round_trip_ms: float) -> Latency:
+    return Latency(
+        round_trip_ms=round_trip_ms,
+        total_ms=message.total_ms,
+        queue_ms=message.queue_ms,
+        decode_ms=message.decode_ms,
+        infer_ms=message.infer_ms,
+        network_ms=message.network_ms,
+        assemble_ms=message.assemble_ms,
+        track_ms=message.track_ms,
+        encode_ms=message.encode_ms,
+    )
