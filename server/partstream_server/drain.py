@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from partstream_server.streams.errors import GoingAwayError
+
+T = TypeVar("T")
 
 
 class Drain:
@@ -25,3 +31,21 @@ class Drain:
     async def wait(self) -> None:
         """Return when the end begins."""
         await self._begun.wait()
+
+    async def unless_over(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The work's result; the work is cancelled if the grace ends first.
+
+        Raises:
+            GoingAwayError: It ended.
+        """
+        task, over = asyncio.ensure_future(work()), asyncio.ensure_future(self.expired.wait())
+        try:
+            await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise GoingAwayError("the server stopped before this was done; send it again, elsewhere or later")
+        finally:
+            over.cancel()
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, over, return_exceptions=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from partstream_server.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from uvicorn import Config, Server
+    from uvicorn import Config
 
     from partstream_core.errors import PartstreamError
 
@@ -104,31 +104,48 @@ def _explain(error: OSError, host: str, port: int) -> str:
 def run(settings: Settings, listener: socket.socket, tls: Tls | None = None) -> int:
     """Serve on a listening socket until a signal comes, and return the exit status."""
     # Imported here: the address is checked, and `--help` answers, before a second goes into these.
-    import uvicorn  # noqa: PLC0415
-
     from partstream_server.api.app import create_app  # noqa: PLC0415
     from partstream_server.api.logs import configure_logging  # noqa: PLC0415
+    from partstream_server.lifetime import HttpServer, Lifetime  # noqa: PLC0415
+    from partstream_server.rpc.server import GrpcAddressError  # noqa: PLC0415
 
     configure_logging(level=settings.log_level, form=settings.log_format)
     failures: list[PartstreamError] = []
 
     def on_failure(error: PartstreamError) -> None:
         failures.append(error)
-        server.should_exit = True
+        http.should_exit = True
 
-    server = uvicorn.Server(server_config(create_app(settings, on_failure=on_failure), settings, tls))
-    typer.echo(f"partstream listens on {address_of(listener, encrypted=tls is not None)} (Ctrl+C stops it)")
-    sys.stdout.flush()
-    _run_until_signal(server, listener)
+    def say(grpc_port: int | None) -> None:
+        address = address_of(listener, encrypted=tls is not None)
+        also = f", gRPC on port {grpc_port}" if grpc_port is not None else ""
+        typer.echo(f"partstream listens on {address}{also} (Ctrl+C stops it)")
+        sys.stdout.flush()
+
+    app = create_app(settings, on_failure=on_failure)
+    http = HttpServer(server_config(app, settings, tls))
+
+    async def live() -> None:
+        await Lifetime(http, app.state.service, say=say).run(listener, tls)
+
+    try:
+        asyncio.run(live())
+    except GrpcAddressError as error:
+        typer.echo(f"error: {error}", err=True)
+        return EXIT_FAILURE
+    finally:
+        listener.close()
     if failures:
         typer.echo(f"error: {failures[0]}", err=True)
         return EXIT_FAILURE
     return 0
 
 
-def server_config(app: FastAPI, settings: Settings, tls: Tls | None) -> Config:
+def server_config(app: FastAPI, settings: Settings, tls: Tls | None = None) -> Config:
     """How uvicorn runs the application."""
     from uvicorn import Config  # noqa: PLC0415 - see `run`
+
+    from partstream_server.lifetime import LAST_WORDS_S  # noqa: PLC0415
 
     return Config(
         app,
@@ -137,10 +154,11 @@ def server_config(app: FastAPI, settings: Settings, tls: Tls | None) -> Config:
         server_header=False,
         loop="asyncio",
         http="h11",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.max_message_bytes,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+        timeout_graceful_shutdown=LAST_WORDS_S,
     )
 
 
@@ -149,18 +167,3 @@ def address_of(listener: socket.socket, *, encrypted: bool = False) -> str:
     host, port = listener.getsockname()[:2]
     scheme = "https" if encrypted else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _run_until_signal(server: Server, listener: socket.socket) -> None:
-    """Run a server; SIGTERM and Ctrl+C end it as meant, not as a crash.
-
-    uvicorn raises the signal again when it is done, and the exit status would be that of a killed process.
-    """
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        listener.close()

@@ -41,8 +41,11 @@ class Gate:
             self.num_inside -= 1
 
     @asynccontextmanager
-    async def turn(self, request: Request) -> AsyncIterator[None]:
+    async def turn(self, request: Request | None = None) -> AsyncIterator[None]:
         """The right to parse, first come, first served.
+
+        Args:
+            request: Ends the wait if its client leaves; a call that is cancelled then needs none.
 
         Raises:
             ClientDisconnect: The client left before its turn.
@@ -55,7 +58,7 @@ class Gate:
             taken = True
 
         try:
-            await unless_gone(request, take)
+            await (take() if request is None else unless_gone(request, take))
             self.num_parsing += 1
             try:
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -37,6 +38,8 @@ class Service:
         # Each parsing request runs one step at a time; those that wait may be closing files.
         self.limiter = CapacityLimiter(settings.max_concurrent + settings.queue + 1)
         self.drain = Drain()
+        self.loaded = asyncio.Event()
+        """Set when the engine can be used."""
         self._engine: Engine | None = None
         self._hub: StreamHub | None = None
         self._failure: PartstreamError | None = None
@@ -107,6 +110,7 @@ class Service:
     def _use(self, engine: Engine) -> None:
         self._engine = engine
         self.metrics.show_model(engine)
+        self.loaded.set()
 
     async def drain_streams(self, grace_s: float) -> None:
         """Let the clients of all live streams leave; close those that have not."""

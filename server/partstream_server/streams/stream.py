@@ -2,8 +2,8 @@
 
 `submit`, `end`, `answers` and `close` belong to the event loop on which the stream was opened; a worker
 thread uses `take` and `settle`. A slot is made for each frame when it comes and leaves with its answer, so
-the number of slots is the number of frames in flight: it never passes the credits, whether frames wait for the
-network or answers wait for a reader.
+the number of slots is the number of frames in flight: it never passes the credits, whether frames wait for
+the network or answers wait for a reader.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from partstream_core.errors import PartstreamError
+from partstream_core.errors import MediaError, PartstreamError
 from partstream_core.results import FrameResult
 from partstream_server.decode.frame import Image
 from partstream_server.session import Session
@@ -60,7 +60,7 @@ class Slot:
 
     def __init__(self, frame: InputFrame, arrived_ms: float) -> None:
         self.index, self.time_s, self.arrived_ms = frame.index, frame.time_s, arrived_ms
-        self.image: bytes | Image | None = frame.image
+        self.image: bytes | Image | None = None if isinstance(frame.image, MediaError) else frame.image
         """Let go as soon as it is not needed."""
         self.answer: Answer | None = None
 
@@ -241,6 +241,8 @@ class Stream:
             raise TimeWentBackError(
                 f"frame {frame.index} is at {frame.time_s:g} s, the one before it at {self._last_time_s:g} s"
             )
+        if isinstance(frame.image, MediaError):
+            raise frame.image
         if isinstance(frame.image, np.ndarray):
             self.check_shape(frame.image)
 

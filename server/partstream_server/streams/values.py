@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from partstream_core.errors import OptionError
+from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo
 from partstream_server.decode.frame import Image
 from partstream_server.encode import MaskForm
@@ -72,8 +72,8 @@ class InputFrame:
     """The client's number; it must grow, and may leave gaps for frames that were never sent."""
     time_s: float
     """Presentation time; it must not go back."""
-    image: bytes | Image
-    """A JPEG, PNG or WebP; or upright RGB, uint8 [H, W, 3]."""
+    image: bytes | Image | MediaError
+    """A JPEG, PNG or WebP; or upright RGB, uint8 [H, W, 3]; or why there is neither."""
     age_ms: float = 0.0
     """How old the frame was when it came."""
 
