@@ -1,5 +1,7 @@
 """Fusion against pixel by pixel loops, and the promises it makes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +22,17 @@ def scene(seed: int, *, people: int = 4, size: int = 8) -> tuple[Instances, Arra
     return Instances(masks, rng.uniform(0.1, 1, len(masks))), parts
 
 
-def check_promises(found: Assembly, instances: Instances, parts: Array) -> None:
+def paper_score(probabilities: Array, score: float) -> float:
+    return float(probabilities.mean() * score)
+
+
+def our_score(probabilities: Array, _: float) -> float:
+    return float(probabilities.sum() / (len(probabilities) + 10))
+
+
+def check_promises(
+    found: Assembly, instances: Instances, parts: Array, part_score: Callable[[Array, float], float]
+) -> None:
     """What holds whatever the rule of fusion is."""
     assert set(np.unique(found.owner_HW)) - {NOBODY} == set(found.kept)
     assert (found.part_map_HW[found.owner_HW == NOBODY] == 0).all()
@@ -28,7 +40,7 @@ def check_promises(found: Assembly, instances: Instances, parts: Array) -> None:
     for row, score in enumerate(instances.scores_N):
         for part in range(1, len(parts)):
             here = (found.owner_HW == row) & (found.part_map_HW == part)
-            expected = parts[part][here].mean() * score if here.any() else 0
+            expected = part_score(parts[part][here], score) if here.any() else 0
             assert found.part_scores_NP[row, part] == pytest.approx(expected, abs=1e-6)
     owned = found.owner_HW != NOBODY
     assert (found.part_map_HW[owned] == parts.argmax(axis=0)[owned]).all()
@@ -38,7 +50,7 @@ def check_promises(found: Assembly, instances: Instances, parts: Array) -> None:
 def test_each_pixel_goes_to_its_likeliest_kept_person(seed: int) -> None:
     instances, parts = scene(seed)
     found = assemble(instances, parts, min_share=0)
-    check_promises(found, instances, parts)
+    check_promises(found, instances, parts, our_score)
     _, height, width = instances.masks_NHW.shape
     order = np.argsort(-instances.scores_N, kind="stable")
     covered = np.zeros((height, width), bool)
@@ -58,7 +70,7 @@ def test_each_pixel_goes_to_its_likeliest_kept_person(seed: int) -> None:
 def test_the_papers_rule_takes_pixels_in_score_order(seed: int, min_share: float) -> None:
     instances, parts = scene(seed)
     found = assemble_paper(instances, parts, min_share=min_share)
-    check_promises(found, instances, parts)
+    check_promises(found, instances, parts, paper_score)
     free = np.ones(instances.masks_NHW.shape[1:], bool)
     for row in np.argsort(-instances.scores_N, kind="stable"):
         mask = instances.masks_NHW[row] > 0.5
