@@ -1,6 +1,6 @@
 """What comes back for each frame of a live stream: who is in it, or why nobody can say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -33,7 +33,7 @@ class Latency:
 class LiveFrame(Frame):
     """Everything found in one frame of a live stream."""
 
-    image: Picture
+    image: Picture = field(repr=False)
     """The frame, as it was given."""
     latency: Latency
     epoch: int = 0
