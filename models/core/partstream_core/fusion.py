@@ -3,7 +3,8 @@
 Everything happens at the network's resolution. A pixel belongs to at most one person, and to at most one of
 their parts: the likeliest, which may be none (a bag in somebody's arms). A part's score is its mean
 probability over its pixels, in the paper's rule times the person's score; in ours the mean counts a few
-pixels more than there are, because a part of three pixels is rarely one, and who is hidden has no worse parts.
+pixels more than there are, because a part of three pixels is rarely one, and who is hidden has no worse
+parts.
 
 Shape suffixes: N instances, P classes (parts and background), H height, W width.
 Source: ATEN (Zhou et al., MM 2018), section 4: `assemble_paper`. `assemble` is ours.
