@@ -86,8 +86,8 @@ def server_process(
     directory: Path, *, verify: str | bool = True, **variables: str
 ) -> Iterator[ServerProcess]:
     """A server that has been started; it does not outlive the context."""
-    ports = _free_ports(2)
-    server = ServerProcess(directory, variables, *ports, verify=verify)
+    port, grpc_port = _free_ports(2)
+    server = ServerProcess(directory, variables, port, grpc_port, verify)
     try:
         server.start()
         yield server
