@@ -1,10 +1,12 @@
 """A real server on a loopback port, in a thread of the tests' process."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ class Running:
     http: httpx.Client
     service: Service
     work_dir: Path
+    loop: asyncio.AbstractEventLoop
+    """The one that it runs on."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -59,6 +63,7 @@ class Running:
         """Nothing is left behind, and the next client is served."""
         eventually(lambda: self.service.gate.num_inside == 0, "no request is inside")
         eventually(lambda: not self.files(), "no temporary file is left")
+        eventually(lambda: not self.service.hub.streams, "no stream is open")
         assert self.http.get("/readyz").status_code == 200
         answer = self.parse(image())
         assert answer.status_code == 200, answer.text
@@ -79,17 +84,26 @@ def serving(
     settings = Settings(temp_dir=work_dir, **options)
     app = create_app(settings, engine, on_failure=on_failure)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, loop="asyncio", http="h11", timeout_graceful_shutdown=5
+        app,
+        log_config=None,
+        access_log=False,
+        loop="asyncio",
+        http="h11",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     with listen("127.0.0.1", 0) as listener:
         url = address_of(listener)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server")
+        loop = asyncio.new_event_loop()
+        serve = partial(loop.run_until_complete, server.serve(sockets=[listener]))
+        thread = threading.Thread(target=serve, name="server")
         thread.start()
         try:
             with httpx.Client(base_url=url, timeout=PATIENCE_S) as http:
-                yield Running(url, http, app.state.service, work_dir)
+                yield Running(url, http, app.state.service, work_dir, loop)
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)
+            loop.close()
     assert not thread.is_alive()

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from partstream_core.errors import PartstreamError
 from partstream_server import __version__
-from partstream_server.api import parse, status
+from partstream_server.api import live, pages, parse, status
 from partstream_server.api.guard import Guard
 from partstream_server.api.observe import Observer
 from partstream_server.api.problems import add_problem_handlers
@@ -48,7 +48,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if engine is not None:
-            yield
+            try:
+                yield
+            finally:
+                service.close_streams()
             return
         loading = asyncio.create_task(_load(service, opener_of(settings), on_failure))
         try:
@@ -64,12 +67,15 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.service = service
+    app.include_router(pages.router)
     app.include_router(status.router)
     app.include_router(parse.router)
+    app.include_router(live.router)
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access)
     app.add_middleware(Observer, metrics=service.metrics)

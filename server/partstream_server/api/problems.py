@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from partstream_core.errors import BusyError, OptionError, PartstreamError
@@ -73,7 +73,7 @@ def _extra(error: PartstreamError | None) -> dict[str, Any]:
     return {}
 
 
-def problem_response(error: Exception, request: Request) -> Response:
+def problem_response(error: Exception, request: HTTPConnection) -> Response:
     """The answer to a request that failed."""
     document = problem_document(error, instance=request.url.path)
     if document["status"] >= 500 and not isinstance(error, BusyError):
@@ -91,7 +91,7 @@ def _headers(error: Exception) -> dict[str, str]:
 
 
 def _respond(
-    request: Request, document: dict[str, Any], headers: Mapping[str, str] | None = None
+    request: HTTPConnection, document: dict[str, Any], headers: Mapping[str, str] | None = None
 ) -> Response:
     request.state.problem_code = document["code"]
     if request_id := getattr(request.state, "request_id", None):
@@ -102,10 +102,10 @@ def _respond(
     return JSONResponse(document, document["status"], sent, media_type=PROBLEM_TYPE)
 
 
-def first_option_error(error: RequestValidationError, known: tuple[str, ...]) -> OptionError:
-    """The first of pydantic's complaints about a query as an error that names the option."""
-    item = error.errors()[0]
-    option = str(item["loc"][-1])
+def first_option_error(errors: Sequence[Any], known: tuple[str, ...]) -> OptionError:
+    """The first of pydantic's complaints about options as an error that names the option."""
+    item = errors[0]
+    option = ".".join(map(str, item["loc"][-1:])) or "body"
     if item["type"] == "extra_forbidden":
         return UnknownOptionError(option, known)
     return BadOptionError(option, f"{item['msg'][0].lower()}{item['msg'][1:]}, got {item.get('input')!r}")
@@ -119,7 +119,7 @@ def add_problem_handlers(app: FastAPI, known_options: tuple[str, ...]) -> None:
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(first_option_error(error, known_options), request)
+        return problem_response(first_option_error(error.errors(), known_options), request)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
@@ -14,18 +12,6 @@ from partstream_server.api.documents import Live, Model, Models, Ready
 from partstream_server.api.service import service_of
 
 router = APIRouter()
-
-_PAGE: Final = resources.files("partstream_server.api").joinpath("page.html").read_text(encoding="utf-8")
-_PAGE_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-    "img-src data:; media-src blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-
-
-@router.get("/", include_in_schema=False)
-async def page() -> HTMLResponse:
-    """A page to try the service with."""
-    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-cache"})
 
 
 @router.get("/livez", tags=["status"])
@@ -36,7 +22,8 @@ async def livez() -> Live:
 
 @router.get("/readyz", tags=["status"])
 async def readyz(request: Request) -> Ready:
-    """200 once a video can be parsed, with what parses it; 503 before."""
+    """200 once a video can be parsed, with what parses it; 503 before, and when the server is about to stop."""
+    service_of(request).drain.check()
     engine = service_of(request).engine
     manifest = engine.bundle.manifest
     return Ready(
