@@ -14,6 +14,7 @@ import numpy.typing as npt
 from partstream_core.composite.motion import Area, FloatArray, Motion, flow, lattice_step, source_map
 from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import jitter_colour
+from partstream_models.data.behind import BEHIND_SHARE, from_behind
 from partstream_models.data.ccp_cache import Photo
 from partstream_models.data.teacher import CARRIED_SHARE, carried_by
 
@@ -94,6 +95,8 @@ def cut_sprite(photo: Photo, rng: np.random.Generator, *, height: int, share: fl
     bottom = rows[0] + max(round((rows[-1] + 1 - rows[0]) * share), 2)
     area = (slice(rows[0], bottom), slice(max(columns[0] - 4, 0), columns[-1] + 5))
     image, parts = photo.image_HWC[area], np.where(person, photo.parts_HW, 0)[area].astype(np.uint8)
+    if rng.random() < BEHIND_SHARE:
+        image, parts = from_behind(image, parts, rng)
     mask = shown[area].astype(np.uint8)
     if height < image.shape[0]:
         size = (max(round(image.shape[1] * height / image.shape[0]), 2), max(height, 2))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from partstream_core.labels import VOID, flip_labels
 from partstream_models.data.augment import blend_soft, degrade, jitter_colour, random_texture
+from partstream_models.data.behind import BEHIND_SHARE, from_behind
 from partstream_models.data.ccp_cache import Photo, PhotoCache
 from partstream_models.data.clutter import add_clutter
 from partstream_models.data.teacher import CARRIED_SHARE, carried_by, flip_answers
@@ -222,8 +223,10 @@ def cut_out(cache: PhotoCache, number: int, rng: np.random.Generator) -> Cutout:
     top, bottom = max(rows[0] - pad, 0), rows[-1] + 1 + pad
     left, right = max(columns[0] - pad, 0), columns[-1] + 1 + pad
     area = (slice(top, bottom), slice(left, right))
-    parts = np.ascontiguousarray(np.where(person, photo.parts_HW, 0)[area])
-    return Cutout(photo.image_HWC[area], parts, shown[area].astype(np.uint8), number)
+    image, parts = photo.image_HWC[area], np.ascontiguousarray(np.where(person, photo.parts_HW, 0)[area])
+    if rng.random() < BEHIND_SHARE:
+        image, parts = from_behind(image, parts, rng)
+    return Cutout(image, parts, shown[area].astype(np.uint8), number)
 
 
 def _crop_body(cutout: Cutout, rng: np.random.Generator) -> Cutout:
