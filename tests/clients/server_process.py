@@ -65,11 +65,15 @@ class ServerProcess:
                 assert self._process.poll() is None, self.log
                 _WAIT(0.05)
 
-    def stop(self, number: int = signal.SIGTERM) -> int | None:
-        """Send a signal and wait for the end; the exit status. Without a process nothing happens."""
-        if self._process is None:
-            return None
-        self._process.send_signal(number)
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal and wait for the end. Without a process nothing happens."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self.end()
+
+    def end(self) -> int:
+        """Wait for the end; the exit status."""
+        assert self._process is not None
         status = self._process.wait(PATIENCE_S)
         self._process.communicate()
         self._process = None

@@ -126,7 +126,7 @@ def test_the_man_keeps_his_identity_when_the_server_is_drained_and_another_takes
         Client(first.url, streams=[first.streams, second.streams]) as client,
     ):
         answers = interrupted(client, footage, NUM_OTHERS + 5, first.begin_to_stop)
-        assert first.stop() == 0
+        assert first.end() == 0
         check_the_man_stays_himself(answers)
         assert "resumed=True" in second.log
         assert "resumed=True" not in first.log
