@@ -1,8 +1,6 @@
 """`partstream-evaluate composite`: people, parts and identities in made clips of the validation people."""
 
 import math
-import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +18,6 @@ from partstream_core.results_io import read_ndjson
 AP_THRESHOLD: Final = 0.05
 """AP asks for everything that may be a person; all else is measured with the command's defaults."""
 HEADLINE: Final = "easy+medium"
-_LINES_OF_ERROR: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +89,7 @@ def evaluate(
 
 def _parse(command: PartstreamCommand, benchmark: Benchmark, output: Path, options: Sequence[str]) -> str:
     """Parse all clips into folders of their names; the command line that did it."""
-    bundle = ["--bundle", str(command.bundle)] if command.bundle is not None else []
-    folders = [str(benchmark.frames(clip)) for clip in benchmark.clips]
-    flags = ["--no-overlay", "--no-part-maps", *options, *bundle]
-    line = [str(command.executable), "parse", *folders, "-o", str(output), *flags]
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
-    except OSError as error:
-        raise EvaluationError(f"cannot run {command.executable}: {error}") from error
-    if done.returncode != 0:
-        last = "\n".join((done.stderr or done.stdout).splitlines()[-_LINES_OF_ERROR:])
-        raise EvaluationError(f"{command.executable} parse ended with exit code {done.returncode}:\n{last}")
-    return shlex.join(line)
+    return command.parse([benchmark.frames(clip) for clip in benchmark.clips], output, *options)
 
 
 def _compare(benchmark: Benchmark, clip: Clip, found: Path, tracked: Path) -> ClipOverlaps:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partstream_core.composite.cli import composite_command
+from partstream_core.empty.cli import empty_command
 from partstream_core.evaluate import ccp
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
 
@@ -24,6 +25,7 @@ class Split(StrEnum):
 
 
 app.command(name="composite")(composite_command)
+app.command(name="empty")(empty_command)
 
 
 @app.callback()

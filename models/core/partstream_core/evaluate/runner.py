@@ -30,15 +30,15 @@ class PartstreamCommand:
     executable: Path
     bundle: Path | None = None
 
-    def parse_photos(self, photos: Sequence[Path], output: Path) -> str:
-        """Parse photos, each on its own, into `output/<stem>/`; the command line that did it.
+    def parse(self, inputs: Sequence[Path], output: Path, *options: str) -> str:
+        """Parse each input into `output/<its name>/`, nothing drawn; the command line that did it.
 
         Raises:
             EvaluationError: The command cannot be run, or failed.
         """
-        options = ["--bundle", str(self.bundle)] if self.bundle is not None else []
-        files = [str(photo) for photo in photos]
-        command = [str(self.executable), "parse", "--independent", *files, "-o", str(output), *options]
+        bundle = ["--bundle", str(self.bundle)] if self.bundle is not None else []
+        flags = ["--no-overlay", "--no-part-maps", *options, *bundle]
+        command = [str(self.executable), "parse", *map(str, inputs), "-o", str(output), *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         except OSError as error:
@@ -47,6 +47,14 @@ class PartstreamCommand:
             last = "\n".join((done.stderr or done.stdout).splitlines()[-_LINES_OF_ERROR:])
             raise EvaluationError(f"{self.executable} parse ended with exit code {done.returncode}:\n{last}")
         return shlex.join(command)
+
+    def parse_photos(self, photos: Sequence[Path], output: Path) -> str:
+        """Parse photos, each on its own, into `output/<stem>/`; the command line that did it.
+
+        Raises:
+            EvaluationError: The command cannot be run, or failed.
+        """
+        return self.parse(photos, output, "--independent")
 
 
 def find_executable(given: str | None) -> Path:

@@ -1,0 +1,1 @@
+"""Pictures without people, and who is seen in them all the same."""
