@@ -28,6 +28,15 @@ class Drain:
         """Begin nothing new from now on."""
         self._begun.set()
 
+    def check(self) -> None:
+        """Refuse what would begin now.
+
+        Raises:
+            GoingAwayError: The end has begun.
+        """
+        if self.draining:
+            raise GoingAwayError("the server is about to stop; ask another one, or later")
+
     async def wait(self) -> None:
         """Return when the end begins."""
         await self._begun.wait()

@@ -1,5 +1,6 @@
 """`partstream serve` as a process: it listens, loads, answers, and ends in good order."""
 
+import json
 import os
 import re
 import signal
@@ -31,7 +32,8 @@ def environment(**variables: str) -> dict[str, str]:
     }
     if bundle := os.environ.get("PARTSTREAM_BUNDLE"):
         bare["PARTSTREAM_BUNDLE"] = bundle
-    return bare | variables
+    # A free port of its own for gRPC: servers of several tests may live at the same time.
+    return bare | {"PARTSTREAM_GRPC_PORT": "0"} | variables
 
 
 def command(*arguments: str) -> list[str]:
@@ -56,6 +58,7 @@ class Serving:
 
     process: subprocess.Popen[str]
     url: str
+    grpc_target: str
     log: Path
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -80,7 +83,9 @@ def serving(directory: Path, *arguments: str, **variables: str) -> Iterator[Serv
             line = process.stdout.readline()
             found = re.search(r"http://\S+:\d+", line)
             assert found, (line, log.read_text())
-            running = Serving(process, found.group(), log)
+            grpc_port = re.search(r"gRPC on port (\d+)", line)
+            assert grpc_port, line
+            running = Serving(process, found.group(), f"127.0.0.1:{grpc_port.group(1)}", log)
             while httpx.get(f"{running.url}/readyz").status_code != 200:
                 assert process.poll() is None, log.read_text()
                 WAIT(0.02)
@@ -118,8 +123,6 @@ def test_options_choose_the_engine(tmp_path: Path) -> None:
 
 
 def test_log_lines_can_be_json(tmp_path: Path) -> None:
-    import json
-
     with serving(tmp_path, PARTSTREAM_LOG_FORMAT="json") as server:
         httpx.get(f"{server.url}/nowhere")
         server.stop()
@@ -169,11 +172,12 @@ def test_a_request_that_takes_too_long_is_cut_off_after_sigterm(tmp_path: Path, 
                 server.process.send_signal(signal.SIGTERM)
 
         started = time.monotonic()
-        with pytest.raises(httpx.RemoteProtocolError):
-            lines_of(server, body, stop_at_the_second)
+        *_, last = lines_of(server, body, stop_at_the_second)
+        assert json.loads(last)["error"]["code"] == "going_away"
         assert server.process.wait(PATIENCE_S) == 0
         assert 2 <= len(counts) < 1000
         assert time.monotonic() - started < 30
+        assert "Traceback" not in server.log.read_text()
     assert not list(work_dir.iterdir())
 
 
@@ -192,6 +196,15 @@ def test_a_port_in_use_is_told_with_what_to_do() -> None:
         ended.stderr
         == f"error: port {port} on 127.0.0.1 is in use; choose another one with --port or PARTSTREAM_PORT\n"
     )
+
+
+def test_a_grpc_port_in_use_is_told_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--port", "0", PARTSTREAM_GRPC_PORT=str(port))
+    assert ended.returncode == 1
+    assert f"error: gRPC cannot listen on 127.0.0.1:{port}; choose another port" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_port_is_taken_from_the_environment() -> None:

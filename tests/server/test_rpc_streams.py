@@ -30,9 +30,9 @@ def server(shared: RunningGrpc) -> Iterator[RunningGrpc]:
     shared.check_unharmed()
 
 
-def fault(error: grpc.RpcError | Any) -> tuple[str, str]:
+def fault(error: Any) -> tuple[str, str]:
     """Status and stable code of a call that failed."""
-    trailing = dict(error.trailing_metadata() or ())
+    trailing = {str(key): value for key, value in error.trailing_metadata() or ()}
     return error.code().name, str(trailing.get("partstream-code", ""))
 
 

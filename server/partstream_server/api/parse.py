@@ -26,6 +26,7 @@ from partstream_server.api.steps import ThreadedSteps
 from partstream_server.api.streaming import Body, StreamedResponse, file_chunks, file_size
 from partstream_server.api.uploads import UploadLimits, receive_upload
 from partstream_server.api.workspace import open_workspace
+from partstream_server.drain import Drain
 
 router = APIRouter(tags=["parse"])
 _TEXTS: Final = ("text/", "application/json", "application/xml", "application/x-ndjson")
@@ -45,11 +46,13 @@ async def parse(request: Request, options: Options) -> Response:
     settings = service.settings
     media_type = negotiate(request.headers.get("accept"), MEDIA_TYPES)
     engine = service.engine
+    service.drain.check()
     async with AsyncExitStack() as resources:
         resources.enter_context(service.gate.admit())
         workspace = resources.enter_context(open_workspace(settings.work_dir))
-        upload = await _receive(request, service, workspace)
-        await resources.enter_async_context(service.gate.turn(request))
+        upload = await service.drain.unless_over(lambda: _receive(request, service, workspace))
+        turn = service.gate.turn(request)
+        await service.drain.unless_over(lambda: resources.enter_async_context(turn))
         job = Job(upload, engine, options, service.limits, service.metrics, account_of(request))
         try:
             body = await _start(request, service, job, media_type, resources)
@@ -80,13 +83,13 @@ async def _start(
     if media_type == LINES_TYPE:
         lines = ThreadedSteps(write_lines(job), service.limiter)
         resources.push_async_callback(lines.aclose)
-        first = await unless_gone(request, lambda: anext(lines, b""))
-        return Body(_lines(request, first, lines), media_type, {"Cache-Control": "no-store"})
+        first = await unless_gone(request, lambda: service.drain.unless_over(lambda: anext(lines, b"")))
+        return Body(_lines(request, first, lines, service.drain), media_type, {"Cache-Control": "no-store"})
     form = FILE_FORMS[media_type]
     path = job.source.with_name(form.name)
     steps = ThreadedSteps(form.write(job, path), service.limiter)
     resources.push_async_callback(steps.aclose)
-    await unless_gone(request, steps.run)
+    await unless_gone(request, lambda: service.drain.unless_over(steps.run))
     headers = {
         "Content-Length": str(await file_size(path)),
         "Content-Disposition": f'{form.disposition}; filename="{form.name}"',
@@ -95,12 +98,15 @@ async def _start(
     return Body(file_chunks(path), media_type, headers)
 
 
-async def _lines(request: Request, first: bytes, lines: ThreadedSteps[bytes]) -> AsyncGenerator[bytes, None]:
+async def _lines(
+    request: Request, first: bytes, lines: ThreadedSteps[bytes], drain: Drain
+) -> AsyncGenerator[bytes, None]:
     """Lines as they are ready; a failure is the last of them."""
-    yield first
+    line = first
     try:
-        async for line in lines:
+        while line:
             yield line
+            line = await drain.unless_over(lambda: anext(lines, b""))
     except Exception as error:
         problem = problem_document(error, instance=request.url.path)
         request.state.problem_code = problem["code"]

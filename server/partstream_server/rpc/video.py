@@ -27,7 +27,6 @@ from partstream_server.rpc.messages import (
 from partstream_server.security.access import Account
 from partstream_server.streams.errors import (
     ConfigMissingError,
-    GoingAwayError,
     SecondConfigError,
     SlowReaderError,
     UnknownBundleError,
@@ -43,8 +42,7 @@ async def parse_video(service: Service, account: Account, context: Context) -> N
         PartstreamError: The call is not as it should be, or the file cannot be parsed.
     """
     engine = service.engine
-    if service.drain.draining:
-        raise GoingAwayError("the server is about to stop; send the file elsewhere or later")
+    service.drain.check()
     async with AsyncExitStack() as resources:
         resources.enter_context(service.gate.admit())
         config = await _config(service, context)
