@@ -30,7 +30,7 @@ class Call:
     def __init__(self, stub: Any, config: service_pb2.StreamConfig | None = BLOCK, **options: Any) -> None:
         self._changed = threading.Condition()
         self._outgoing: list[Request | None] = []
-        self.responses = stub.StreamParse(self._requests(), timeout=PATIENCE_S, **options)
+        self.responses = stub.StreamParse(self._requests(), **{"timeout": PATIENCE_S, **options})
         self.opened: service_pb2.StreamOpened | None = None
         if config is not None:
             self.send(Request(config=config))

@@ -2,7 +2,8 @@
 
 Two runs against a server of its own, each over a real socket:
 
-    path     one stream of 512x288 JPEGs that `every` passes over: all of the way but pixels and pipeline.
+    path     one stream of 512x288 JPEGs that `every` passes over: all of the way but pixels and pipeline;
+             then one whose frames a worker decodes and refuses for their size: all but the pipeline.
     share    streams at 30 frames a second each, under LATEST with a maximum age, on the bundle.
 """
 
@@ -59,7 +60,8 @@ def main(
             return {
                 "precision": engine.precision,
                 "max_batch": max_batch,
-                "path": await _path(server.port, pictures, num_frames),
+                "path": await _path(server.port, pictures, num_frames, decoded=False),
+                "path_and_pixels": await _path(server.port, pictures, num_frames, decoded=True),
                 "share": await _share(server.port, pictures, streams, rate, seconds, max_age_ms),
             }
         finally:
@@ -71,8 +73,8 @@ def main(
     engine.close()
 
 
-def _jpeg(number: int) -> bytes:
-    image = scene(_WIDTH, _HEIGHT, number)
+def _jpeg(number: int, *, width: int = _WIDTH) -> bytes:
+    image = scene(width, _HEIGHT, number)
     return np.asarray(cv2.imencode(".jpg", image[:, :, ::-1])[1]).tobytes()
 
 
@@ -96,17 +98,20 @@ def _request(index: int, picture: bytes, time_s: float) -> service_pb2.StreamPar
     return service_pb2.StreamParseRequest(frame=frame)
 
 
-async def _path(port: int, pictures: list[bytes], num_frames: int) -> dict[str, float]:
+async def _path(port: int, pictures: list[bytes], num_frames: int, *, decoded: bool) -> dict[str, float]:
     """Round trips in milliseconds of frames that no network sees, one in flight at a time."""
-    skipped = service_pb2.StreamConfig(policy=service_pb2.POLICY_BLOCK, every=1_000_000)
+    every = 1 if decoded else 1_000_000
     times_ms = []
-    async with _open(port, skipped) as call:
+    async with _open(port, service_pb2.StreamConfig(policy=service_pb2.POLICY_BLOCK, every=every)) as call:
+        await call.write(_request(0, _jpeg(0, width=2 * _WIDTH), 0.0))
+        await call.read()
         for index in range(1, num_frames + 1):
             started = time.perf_counter()
             await call.write(_request(index, pictures[index % len(pictures)], index / 25))
-            await call.read()
+            answer = (await call.read()).answer
             times_ms.append((time.perf_counter() - started) * 1000)
-    return {"num_frames": num_frames, **_quantiles(times_ms)}
+            assert answer.WhichOneof("outcome") == ("failure" if decoded else "skipped")
+    return {"num_frames": num_frames, "min": min(times_ms), **_quantiles(times_ms)}
 
 
 async def _share(
