@@ -48,13 +48,14 @@ def main() -> None:
         for answer in client.stream(frames(source), StreamOptions(policy="block")):
             if isinstance(answer, LiveFrame):
                 picture = blurred(answer)
-                black = np.zeros_like(picture) if black is None else black
+                if black is None:
+                    black = np.zeros_like(picture)
+                    track.height, track.width = picture.shape[:2]
             else:
                 num_unseen += 1
                 if black is None:
                     continue
                 picture = black
-            track.height, track.width = picture.shape[:2]
             out.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         if black is not None:
             out.mux(track.encode())

@@ -27,6 +27,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Print what a network camera sees, as JSON lines.")
     options.add_argument("source", help="an address or a path that FFmpeg reads")
     options.add_argument("--once", action="store_true", help="end with the source")
+    options.add_argument("--max-age-ms", type=float, default=1000, help="skip what is older than this")
     options.add_argument("--server", default="http://127.0.0.1:8000")
     options.add_argument("--streams", action="append", help="host:port; may be given several times")
     options.add_argument("--api-key")
@@ -37,7 +38,7 @@ def main() -> None:
         suppress(KeyboardInterrupt),
     ):
         # Only the last picture counts, and people are followed over an outage of the server of ten minutes.
-        options_of_stream = StreamOptions(max_age_ms=1000, masks="none", give_up_s=600)
+        options_of_stream = StreamOptions(max_age_ms=arguments.max_age_ms, masks="none", give_up_s=600)
         for answer in client.stream(pictures(arguments.source, once=arguments.once), options_of_stream):
             if (line := described(answer)) is not None:
                 sys.stdout.write(json.dumps(line) + "\n")

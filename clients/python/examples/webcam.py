@@ -31,6 +31,7 @@ def main() -> None:
     options.add_argument("source", nargs="?", help="a path or an address, instead of the camera")
     options.add_argument("--overlay", help="MP4 to write")
     options.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    options.add_argument("--max-age-ms", type=float, default=500, help="skip what is older than this")
     options.add_argument("--server", default="http://127.0.0.1:8000")
     options.add_argument("--streams", help="address of the server's streams, if not port 50051 of its host")
     options.add_argument("--api-key")
@@ -44,7 +45,7 @@ def main() -> None:
         overlay = stack.enter_context(Overlay(arguments.overlay)) if arguments.overlay else None
         stack.enter_context(suppress(KeyboardInterrupt))
         for answer in client.stream(
-            pictures(arguments.source, arguments.seconds), StreamOptions(max_age_ms=500)
+            pictures(arguments.source, arguments.seconds), StreamOptions(max_age_ms=arguments.max_age_ms)
         ):
             num_skipped += isinstance(answer, Skipped)
             if not isinstance(answer, LiveFrame):
@@ -94,7 +95,8 @@ class Overlay:
         """Append a frame, at the moment it was taken."""
         drawn = answer.drawn()
         height, width = drawn.shape[0] // 2 * 2, drawn.shape[1] // 2 * 2
-        self._track.height, self._track.width = height, width
+        if self._last < 0:
+            self._track.height, self._track.width = height, width
         self._last = max(self._last + 1, round(answer.time_s * OVERLAY_RATE))
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn[:height, :width]), format="rgb24")
         picture.pts, picture.time_base = self._last, Fraction(1, OVERLAY_RATE)
