@@ -13,6 +13,7 @@ from rich.table import Table
 from partstream_core.composite.cli import composite_command
 from partstream_core.empty.cli import empty_command
 from partstream_core.evaluate import ccp
+from partstream_core.evaluate.results_cli import convert_command, results_command
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -26,6 +27,8 @@ class Split(StrEnum):
 
 app.command(name="composite")(composite_command)
 app.command(name="empty")(empty_command)
+app.command(name="results")(results_command)
+app.command(name="convert")(convert_command)
 
 
 @app.callback()
