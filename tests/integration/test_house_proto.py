@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor
 
 from partstream.v1 import results_pb2
@@ -89,3 +90,66 @@ def test_a_frame_survives_the_wire() -> None:
     assert back == frame
     assert back.people[0].mask.WhichOneof("form") == "rle"
     assert not back.people[0].parts[0].HasField("mask")
+
+
+Promise = dict[str, object]
+
+
+def promises(files: descriptor_pb2.FileDescriptorSet) -> Promise:
+    """What clients rely on: numbers and types of fields, numbers of values, messages of methods."""
+    found: Promise = {}
+    for file in files.file:
+        for message in file.message_type:
+            for field in message.field:
+                name = f"{file.package}.{message.name}.{field.name}"
+                oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
+                found[name] = (field.number, field.type, field.label, field.type_name, oneof)
+        for enum in file.enum_type:
+            found |= {f"{file.package}.{enum.name}.{value.name}": value.number for value in enum.value}
+        for service in file.service:
+            for method in service.method:
+                name = f"{file.package}.{service.name}.{method.name}"
+                streaming = (method.client_streaming, method.server_streaming)
+                found[name] = (method.input_type, method.output_type, *streaming)
+    return found
+
+
+def broken_promises(before: Promise, now: Promise) -> list[str]:
+    """Names that are gone or mean something else."""
+    return sorted(name for name, promise in before.items() if now.get(name) != promise)
+
+
+@pytest.fixture(scope="module")
+def baseline(repository: Path) -> Promise:
+    data = (repository / "proto" / "baseline.binpb").read_bytes()
+    return promises(descriptor_pb2.FileDescriptorSet.FromString(data))
+
+
+def test_nothing_that_clients_rely_on_has_changed(
+    generator: ModuleType, baseline: Promise, tmp_path: Path
+) -> None:
+    described = generator.describe(tmp_path / "now.binpb").read_bytes()
+    now = promises(descriptor_pb2.FileDescriptorSet.FromString(described))
+    assert len(baseline) > 50
+    assert broken_promises(baseline, now) == []
+
+
+def test_the_check_of_what_clients_rely_on_sees_each_kind_of_break(repository: Path) -> None:
+    data = (repository / "proto" / "baseline.binpb").read_bytes()
+    before = promises(descriptor_pb2.FileDescriptorSet.FromString(data))
+    changed = descriptor_pb2.FileDescriptorSet.FromString(data)
+    (service,) = (file for file in changed.file if file.service)
+    messages = {message.name: message for message in service.message_type}
+    messages["StreamFrame"].field[0].number = 99
+    messages["Latency"].field[0].type = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+    del messages["GoingAway"].field[2]
+    service.enum_type[0].value[1].number = 42
+    service.service[0].method[0].client_streaming = False
+    broken = {name.removeprefix("partstream.v1.") for name in broken_promises(before, promises(changed))}
+    assert broken == {
+        "StreamFrame.index",
+        "Latency.total_ms",
+        "GoingAway.grace_ms",
+        f"{service.enum_type[0].name}.{service.enum_type[0].value[1].name}",
+        "ParsingService.StreamParse",
+    }
