@@ -135,6 +135,18 @@ class Settings(BaseSettings):
     stream_idle_s: float = Field(
         default=300.0, gt=0, description="Longest time that a stream's client may send nothing."
     )
+    max_sources: int = Field(default=8, ge=0, description="Sources that are pulled at the same time.")
+    source_hosts: str = Field(
+        default="",
+        description="Hosts that sources may be pulled from, such as `*.example.com`, separated by commas; "
+        "empty: none.",
+    )
+    source_private: bool = Field(
+        default=False, description="Allow sources at addresses of private networks and of this machine."
+    )
+    source_folder: DirectoryPath | None = Field(
+        default=None, description="Folder whose files may be pulled as file URLs; empty: none."
+    )
     resume_secret: SecretStr | None = Field(
         default=None,
         min_length=16,

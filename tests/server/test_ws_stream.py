@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection as SyncConnection
 from websockets.sync.client import connect as connect_sync
+from websockets.typing import Origin
 
 from partstream_core.errors import EngineError
 from partstream_core.results import frame_from_json
@@ -195,13 +196,12 @@ def test_a_message_beyond_the_limit_ends_the_stream_with_its_own_status(server: 
 def test_pages_of_other_sites_open_no_stream(server: Running) -> None:
     with (
         pytest.raises(InvalidStatus) as caught,
-        connect_sync(address(server), origin="http://evil.example"),  # type: ignore[arg-type]
+        connect_sync(address(server), origin=Origin("http://evil.example")),
     ):
         pass
     assert caught.value.response.status_code == 403
     assert json.loads(caught.value.response.body or b"")["code"] == "foreign_origin"
-    own = server.url
-    with connect_sync(address(server), origin=own) as connection:  # type: ignore[arg-type]
+    with connect_sync(address(server), origin=Origin(server.url)) as connection:
         connection.send("{}")
         assert read(connection)["type"] == "opened"
 

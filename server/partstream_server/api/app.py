@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from partstream_core.errors import PartstreamError
 from partstream_server import __version__
-from partstream_server.api import live, pages, parse, status
+from partstream_server.api import live, pages, parse, sources, status
 from partstream_server.api.guard import Guard
 from partstream_server.api.observe import Observer
 from partstream_server.api.problems import add_problem_handlers
@@ -51,6 +51,7 @@ def create_app(
             try:
                 yield
             finally:
+                await service.sources.close()
                 service.close_streams()
             return
         loading = asyncio.create_task(_load(service, opener_of(settings), on_failure))
@@ -58,6 +59,7 @@ def create_app(
             yield
         finally:
             await loading
+            await service.sources.close()
             service.close()
 
     app = FastAPI(
@@ -76,6 +78,7 @@ def create_app(
     app.include_router(status.router)
     app.include_router(parse.router)
     app.include_router(live.router)
+    app.include_router(sources.router)
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access)
     app.add_middleware(Observer, metrics=service.metrics)

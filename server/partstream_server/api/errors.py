@@ -121,6 +121,8 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "key_missing": ErrorCodes(401, "UNAUTHENTICATED", "An API key is needed"),
     "key_wrong": ErrorCodes(401, "UNAUTHENTICATED", "The API key is wrong"),
     "foreign_origin": ErrorCodes(403, "PERMISSION_DENIED", "Another site asks"),
+    "source_forbidden": ErrorCodes(403, "PERMISSION_DENIED", "The source may not be pulled"),
+    "source_failed": ErrorCodes(502, "UNAVAILABLE", "The source cannot be read"),
     "rate_limited": ErrorCodes(429, "RESOURCE_EXHAUSTED", "Too many requests in a short time"),
     "quota_exceeded": ErrorCodes(429, "RESOURCE_EXHAUSTED", "The day's frames are used up"),
     "going_away": ErrorCodes(503, "UNAVAILABLE", "The server is about to stop"),

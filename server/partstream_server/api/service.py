@@ -20,6 +20,7 @@ from partstream_server.drain import Drain
 from partstream_server.engine.base import Engine
 from partstream_server.security.access import Access
 from partstream_server.settings import Settings
+from partstream_server.sources.manager import Sources, rules_of
 from partstream_server.streams import HubConfig, StreamHub
 
 EngineOpener: TypeAlias = Callable[[], Engine]
@@ -43,6 +44,7 @@ class Service:
         self._engine: Engine | None = None
         self._hub: StreamHub | None = None
         self._failure: PartstreamError | None = None
+        self.sources = Sources(lambda: self.hub, rules_of(settings), self.limits, most=settings.max_sources)
         if engine is not None:
             self._use(engine)
 

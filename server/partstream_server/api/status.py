@@ -22,7 +22,7 @@ async def livez() -> Live:
 
 @router.get("/readyz", tags=["status"])
 async def readyz(request: Request) -> Ready:
-    """200 once a video can be parsed, with what parses it; 503 before, and when the server is about to stop."""
+    """200 once a video can be parsed, with what parses it; 503 before, and when the server is to stop."""
     service_of(request).drain.check()
     engine = service_of(request).engine
     manifest = engine.bundle.manifest
