@@ -10,7 +10,7 @@ PYTHON ?= python3
 PORT ?= 8000
 SERVE_VENV ?= .venv-serve
 DEV_VENV ?= .venv
-RECIPE ?= live-image
+RECIPE ?=
 MINUTES ?= 90
 DATA ?= $(or $(PARTSTREAM_DATA),../shared/data)
 TORCH_INDEX_URL ?=
@@ -56,8 +56,12 @@ format: $(DEV_VENV)/.installed  ## Mend what lint can mend by itself
 bench: $(SERVE_VENV)/.installed  ## Time the pipeline stage by stage (BENCH_ARGS)
 	$(SERVE_VENV)/bin/partstream bench $(BENCH_ARGS)
 
-train: $(DEV_VENV)/.installed  ## Train a recipe (RECIPE, MINUTES, DATA, TRAIN_ARGS)
-	$(DEV_VENV)/bin/partstream-train $(RECIPE) --minutes $(MINUTES) --data $(DATA)/ccp --weights $(DATA)/weights $(TRAIN_ARGS)
+# Both stages, the second from where the first ended; RECIPE names one of them, or another recipe.
+TRAIN = $(DEV_VENV)/bin/partstream-train $(1) --minutes $(MINUTES) --data $(DATA)/ccp --weights $(DATA)/weights $(TRAIN_ARGS)
+BOTH_STAGES = $(call TRAIN,live-image) && $(call TRAIN,live-clip --from runs/live-image/final.safetensors)
+
+train: $(DEV_VENV)/.installed  ## Train (RECIPE, MINUTES a stage, DATA, TRAIN_ARGS)
+	$(if $(RECIPE),$(call TRAIN,$(RECIPE)),$(BOTH_STAGES))
 
 proto: $(DEV_VENV)/.installed  ## Make the Python code of proto/ anew
 	$(DEV_VENV)/bin/python proto/generate.py
