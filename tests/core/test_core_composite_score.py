@@ -21,6 +21,7 @@ from partstream_core.composite.truth import ClipTruth, make_benchmark
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
 from partstream_core.labels import PARTS
 from partstream_core.metrics.tracking import mots_scores
+from partstream_core.report.collect import Collector
 from partstream_core.results import FrameResult, PartResult, PersonResult
 from partstream_core.results_io import ndjson_line
 from partstream_core.rle import encode
@@ -203,6 +204,31 @@ def test_the_command_is_run_twice_and_its_lines_are_reported(
     assert "--score-threshold" not in report["commands"][1]
     assert report["truth_published"] is False
     json.dumps(report, allow_nan=False)
+
+
+def test_two_runs_give_the_same_figures_and_their_worst_frames_are_collected(
+    benchmark: tuple[Path, Callable[[int], PartstreamCommand]],
+) -> None:
+    folder, command = benchmark
+    collectors = (Collector(), Collector())
+    documents = []
+    for collector in collectors:
+        report = evaluate(
+            folder,
+            command(0),
+            clips_dir=folder / "clips",
+            select=lambda clip: clip.number < 2,
+            collector=collector,
+        ).to_json()
+        del report["commands"]  # they name a folder that is another each time
+        documents.append(report)
+    assert documents[0] == documents[1]
+    names = [[sample.name for sample in collector.worst()] for collector in collectors]
+    assert names[0] == names[1]
+    assert len(names[0]) == 4, "two frames of each clip"
+    assert names[0][0].startswith("00-easy-upright, frame")
+    found = collectors[0].confusions().sum(axis=0)
+    assert 0 < found[COAT, COAT] < found[COAT].sum(), "one of two people is tracked"
 
 
 def test_a_command_that_fails_is_an_error_with_its_last_words(

@@ -144,6 +144,25 @@ def test_without_json_there_is_a_table(world: World) -> None:
         assert text in done.stdout
 
 
+def test_a_report_is_written_with_every_photo_and_the_command_lines(world: World, tmp_path: Path) -> None:
+    world.answer(PHOTOS[1], FrameResult(0, 0.0, True, ()))
+    done = world.evaluate("--json", "--report", str(tmp_path / "report.html"))
+    assert done.exit_code == 0, done.stderr
+    text = (tmp_path / "report.html").read_text("utf-8")
+    order = [text.index(f"{photo}.jpg, mean IoU") for photo in (PHOTOS[1], PHOTOS[0])]
+    assert order == sorted(order), "the worst stands first"
+    assert "parse --independent" not in text and "--independent" in text
+
+
+def test_the_same_command_gives_the_same_figures_twice(world: World) -> None:
+    world.answer(PHOTOS[1], FrameResult(0, 0.0, True, ()))
+    first, second = (json.loads(world.evaluate("--json").stdout) for _ in range(2))
+    assert first["intervals"]["miou"]["low"] < first["intervals"]["miou"]["high"]
+    for report in (first, second):
+        del report["command"]  # names a folder that is another each time
+    assert first == second
+
+
 def changed(parts: NDArray[np.uint8], change: Callable[[PartResult], PartResult]) -> FrameResult:
     """A frame whose parts were tampered with."""
     frame = frame_of(parts)

@@ -1,6 +1,7 @@
 """The `composite` subcommand of `partstream-evaluate`."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ from rich.table import Table
 
 from partstream_core.composite.evaluate import CompositeReport, evaluate
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.report.collect import Collector
+from partstream_core.report.page import write_page
 
 _FIGURES = ("ap_r_50", "ap_r_vol", "smotsa", "motsa", "motsp", "idf1", "hota", "num_switches", "num_clips")
 
@@ -26,14 +29,30 @@ def composite_command(
     level: Annotated[
         list[str] | None, typer.Option(help="Only clips of this level: easy, medium or hard.")
     ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", dir_okay=False, help="Write an HTML page to look at.")
+    ] = None,
 ) -> None:
     """People, parts and identities in 24 made clips: AP^r, AP^r_vol, sMOTSA, IDF1, HOTA, by level."""
     console = Console(stderr=True)
     try:
         command = PartstreamCommand(find_executable(partstream), bundle)
         with console.status(f"making the clips and parsing them with {command.executable}"):
+            collector = Collector() if report_file is not None else None
             report = evaluate(
-                data, command, clips_dir=clips, select=lambda clip: not level or clip.level.name in level
+                data,
+                command,
+                clips_dir=clips,
+                select=lambda clip: not level or clip.level.name in level,
+                collector=collector,
+            )
+        if report_file is not None and collector is not None:
+            write_page(
+                report_file,
+                title="composite benchmark",
+                figures=_headline(report),
+                collected=collector,
+                commands=[shlex.join(sys.argv), *report.commands],
             )
     except (EvaluationError, ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -44,6 +63,15 @@ def composite_command(
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
         Console().print(_table(report))
+
+
+def _headline(report: CompositeReport) -> dict[str, float | str]:
+    figures = {
+        f"{figure}, {name}": getattr(scores, figure)
+        for name, scores in report.groups.items()
+        for figure in _FIGURES
+    }
+    return {**figures, "recipe": report.recipe_sha256}
 
 
 def _table(report: CompositeReport) -> Table:

@@ -11,7 +11,8 @@ from partstream_core.composite.recipe import Clip, published
 from partstream_core.composite.score import ClipOverlaps, CompositeScores, clip_overlaps, score, truth_frames
 from partstream_core.composite.source import read_source
 from partstream_core.composite.truth import Benchmark, make_benchmark
-from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
+from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, part_map_of
+from partstream_core.report.collect import Collector
 from partstream_core.results import FrameResult
 from partstream_core.results_io import read_ndjson
 
@@ -52,6 +53,7 @@ def evaluate(
     *,
     clips_dir: Path | None = None,
     select: Callable[[Clip], bool] = lambda _: True,
+    collector: Collector | None = None,
 ) -> CompositeReport:
     """Make the clips, run `partstream` on them twice, and compare what it writes with the truth.
 
@@ -60,6 +62,7 @@ def evaluate(
         command: How to call `partstream`.
         clips_dir: Where clips are kept for the next time; by default they are thrown away.
         select: Which clips to measure on.
+        collector: Takes every frame in, as users get it, for a report.
 
     Raises:
         EvaluationError: The command failed, or its results are not those of the clips.
@@ -83,6 +86,9 @@ def evaluate(
             _parse(command, benchmark, tracked, []),
         )
         compared = [(clip, _compare(benchmark, clip, found, tracked)) for clip in benchmark.clips]
+        if collector is not None:
+            for clip in benchmark.clips:
+                _collect(collector, benchmark, clip, _read(tracked, clip))
     as_published = all(known.truth_sha256.get(name) == each for name, each in benchmark.truth_sha256.items())
     return CompositeReport(_grouped(compared), lines, recipe.sha256(), benchmark.truth_sha256, as_published)
 
@@ -102,6 +108,14 @@ def _compare(benchmark: Benchmark, clip: Clip, found: Path, tracked: Path) -> Cl
 
 def _read(output: Path, clip: Clip) -> list[FrameResult]:
     return list(read_ndjson(output / clip.name / "results.ndjson"))
+
+
+def _collect(collector: Collector, benchmark: Benchmark, clip: Clip, frames: Sequence[FrameResult]) -> None:
+    truth = benchmark.truth(clip).parts_THW
+    for number, (truth_HW, frame) in enumerate(zip(truth, frames, strict=True)):
+        predicted_HW = part_map_of(frame, height=truth_HW.shape[0], width=truth_HW.shape[1])
+        picture = benchmark.frames(clip) / f"{number:06d}.jpg"
+        collector.add(clip.name, f"{clip.name}, frame {number}", picture, truth_HW, predicted_HW)
 
 
 def _grouped(compared: Sequence[tuple[Clip, ClipOverlaps]]) -> dict[str, CompositeScores]:

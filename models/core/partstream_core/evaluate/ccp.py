@@ -28,6 +28,7 @@ from partstream_core.metrics.semantic import (
     mean_iou,
     person_iou,
 )
+from partstream_core.report.collect import Collector
 
 _SEED = 0
 
@@ -70,13 +71,20 @@ class CcpReport:
         return plain
 
 
-def evaluate(data_dir: Path, command: PartstreamCommand, *, limit: int | None = None) -> CcpReport:
+def evaluate(
+    data_dir: Path,
+    command: PartstreamCommand,
+    *,
+    limit: int | None = None,
+    collector: Collector | None = None,
+) -> CcpReport:
     """Run `partstream` on the validation photos and compare what it writes with the truth.
 
     Args:
         data_dir: Holds photos/, labels/, val.txt and label_list.txt.
         command: How to call `partstream`.
         limit: Only that many photos, from the first.
+        collector: Takes every photo in, for a report.
 
     Raises:
         EvaluationError: Something is missing, sizes disagree, or the command failed.
@@ -97,7 +105,10 @@ def evaluate(data_dir: Path, command: PartstreamCommand, *, limit: int | None = 
         for photo, (photo_id, truth_HW) in zip(photos, truths, strict=True):
             digest.update(f"{photo_id} {truth_HW.shape[0]}x{truth_HW.shape[1]}\n".encode())
             digest.update(np.ascontiguousarray(truth_HW).tobytes())
-            confusions.append(_compare(photo, truth_HW, Path(folder)))
+            predicted_HW = _predicted(photo, truth_HW, Path(folder))
+            confusions.append(confusion_matrix(truth_HW, predicted_HW))
+            if collector is not None:
+                collector.add(photo_id, photo.name, photo, truth_HW, predicted_HW)
     sha256 = digest.hexdigest()
     published = sha256 == VALIDATION_SHA256 if limit is None else None
     return CcpReport(score(np.stack(confusions)), line, sha256, published)
@@ -129,13 +140,12 @@ def _label_paths(data_dir: Path, photo_ids: Sequence[str]) -> list[Path]:
     return [data_dir / "labels" / f"{photo_id}.png" for photo_id in photo_ids]
 
 
-def _compare(photo: Path, truth_HW: LabelMap, output: Path) -> Counts:
+def _predicted(photo: Path, truth_HW: LabelMap, output: Path) -> LabelMap:
     height, width = truth_HW.shape
     try:
-        predicted_HW = part_map_of(read_photo(output, photo), height=height, width=width)
+        return part_map_of(read_photo(output, photo), height=height, width=width)
     except EvaluationError as error:
         raise EvaluationError(f"{photo}: {error}") from error
-    return confusion_matrix(truth_HW, predicted_HW)
 
 
 def _without_nan(value: Any) -> Any:

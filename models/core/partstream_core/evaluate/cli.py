@@ -1,6 +1,7 @@
 """The command line of `partstream-evaluate`."""
 
 import json
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,8 @@ from partstream_core.empty.cli import empty_command
 from partstream_core.evaluate import ccp
 from partstream_core.evaluate.results_cli import convert_command, results_command
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.report.collect import Collector
+from partstream_core.report.page import write_page
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -44,13 +47,25 @@ def ccp_command(
     bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
     split: Annotated[Split, typer.Option(help="The photos to measure on.")] = Split.VAL,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many photos.")] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", dir_okay=False, help="Write an HTML page to look at.")
+    ] = None,
 ) -> None:
     """Parts of people on held-out Clothing Co-Parsing photos: IoU by class, its mean, and person IoU."""
     console = Console(stderr=True)
     try:
         command = PartstreamCommand(find_executable(partstream), bundle)
         with console.status(f"parsing the {split} photos of {data} with {command.executable}"):
-            report = ccp.evaluate(data, command, limit=limit)
+            collector = Collector() if report_file is not None else None
+            report = ccp.evaluate(data, command, limit=limit, collector=collector)
+        if report_file is not None and collector is not None:
+            write_page(
+                report_file,
+                title=f"CCP, {report.scores.num_photos} photos",
+                figures=_headline(report),
+                collected=collector,
+                commands=[shlex.join(sys.argv), report.command],
+            )
     except (EvaluationError, ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(code=1) from error
@@ -60,6 +75,16 @@ def ccp_command(
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
         Console().print(_table(report))
+
+
+def _headline(report: ccp.CcpReport) -> dict[str, float | str]:
+    scores = report.scores
+    figures = {"miou": scores.miou, "miou_common": scores.miou_common, "person_iou": scores.person_iou}
+    texts: dict[str, float | str] = {}
+    for name, value in figures.items():
+        interval = scores.intervals[name]
+        texts[name] = f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+    return texts | {"labels": report.labels_sha256}
 
 
 def _table(report: ccp.CcpReport) -> Table:

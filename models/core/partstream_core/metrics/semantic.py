@@ -104,3 +104,25 @@ def bootstrap_interval(
         return Interval(float("nan"), float("nan"))
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))
+
+
+def class_intervals(
+    confusions_NCC: Counts, *, rng: np.random.Generator, confidence: float = 0.95, num_resamples: int = 1000
+) -> list[Interval]:
+    """Percentile intervals of each class's IoU, over photos drawn with replacement.
+
+    Raises:
+        ValueError: There is no photo, or the confidence is not between 0 and 1.
+    """
+    if not len(confusions_NCC) or not 0 < confidence < 1:
+        raise ValueError(f"needs a photo and a confidence in (0, 1), got {len(confusions_NCC)}, {confidence}")
+    size = len(confusions_NCC)
+    weights = rng.multinomial(size, np.full(size, 1 / size), num_resamples)
+    values = np.stack([class_ious(confusion) for confusion in np.tensordot(weights, confusions_NCC, axes=1)])
+    intervals = []
+    for column in values.T:
+        known = column[~np.isnan(column)]
+        edges = [(1 - confidence) / 2, (1 + confidence) / 2]
+        low, high = np.quantile(known, edges) if known.size else (np.nan, np.nan)
+        intervals.append(Interval(float(low), float(high)))
+    return intervals

@@ -1,0 +1,1 @@
+"""Pages to look at: bars, a confusion matrix, and the worst pictures."""
