@@ -1,1 +1,1 @@
-"""Version 1 of the wire: `results_pb2` is what was found, `service_pb2` and `service_pb2_grpc` the service."""
+"""Version 1 of the wire: `results_pb2` holds what was found, `service_pb2` the messages of the service."""
