@@ -231,6 +231,16 @@ def test_two_runs_give_the_same_figures_and_their_worst_frames_are_collected(
     assert 0 < found[COAT, COAT] < found[COAT].sum(), "one of two people is tracked"
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"truth_sha256": 1}'])
+def test_a_damaged_index_of_clips_is_named(
+    benchmark: tuple[Path, Callable[[int], PartstreamCommand]], content: str
+) -> None:
+    folder, command = benchmark
+    (folder / "clips/benchmark.json").write_text(content)
+    with pytest.raises(ValueError, match=r"benchmark\.json is damaged"):
+        evaluate(folder, command(0), clips_dir=folder / "clips", select=lambda clip: clip.number < 2)
+
+
 def test_a_command_that_fails_is_an_error_with_its_last_words(
     benchmark: tuple[Path, Callable[[int], PartstreamCommand]],
 ) -> None:

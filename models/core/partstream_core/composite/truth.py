@@ -1,7 +1,8 @@
 """The benchmark on disk: a folder of pictures and a truth file for each clip.
 
 `clips/NAME/000000.jpg ...` are the frames, `truth/NAME.npz` holds `parts_THW` (0..19) and `instances_THW`
-(identities from 1, 0 nobody), uint8. `benchmark.json` is written last and names recipe and truth by hash.
+(identities from 1, 0 nobody), uint8. `benchmark.json` is written after each clip and names recipe and truth
+by hash.
 
 Shape suffixes: T frames, H height, W width.
 """
@@ -101,8 +102,7 @@ def make_benchmark(
         source = read()
         for clip in missing:
             known[clip.name] = _write_clip(folder, recipe, clip, source).sha256()
-        document = {"recipe_sha256": recipe.sha256(), "truth_sha256": known}
-        index.write_text(json.dumps(document, indent=1))
+            _write_index(index, recipe, known)  # a drawing that is cut short goes on here the next time
     return Benchmark(folder, recipe, wanted, {clip.name: known[clip.name] for clip in wanted})
 
 
@@ -110,10 +110,24 @@ def _known(index: Path, recipe: Recipe) -> dict[str, str]:
     """Hashes of the clips that are there already, by name."""
     if not index.is_file():
         return {}
-    document = json.loads(index.read_text())
+    try:
+        document = json.loads(index.read_text())
+        known = {str(name): str(value) for name, value in document["truth_sha256"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{index} is damaged: {error!r}; delete its folder to draw the clips anew"
+        ) from error
     if document.get("recipe_sha256") != recipe.sha256():
         raise ValueError(f"{index.parent} holds a benchmark of another recipe: name another folder")
-    return dict(document["truth_sha256"])
+    return known
+
+
+def _write_index(index: Path, recipe: Recipe, known: dict[str, str]) -> None:
+    """Put the index in place at once: it is never seen half written."""
+    document = {"recipe_sha256": recipe.sha256(), "truth_sha256": known}
+    unfinished = index.with_suffix(".part")
+    unfinished.write_text(json.dumps(document, indent=1))
+    unfinished.replace(index)
 
 
 def _write_clip(folder: Path, recipe: Recipe, clip: Clip, source: Source) -> ClipTruth:
