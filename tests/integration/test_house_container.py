@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from partstream_server.api.metrics import Metrics
 from partstream_server.settings import Settings
 
 
@@ -24,7 +25,8 @@ def dockerfile(repository: Path) -> str:
 def service(repository: Path) -> dict[str, Any]:
     """The service as compose.yaml has it."""
     document = yaml.safe_load((repository / "docker" / "compose.yaml").read_text("utf-8"))
-    assert list(document["services"]) == ["partstream"]
+    others = {name for name, one in document["services"].items() if one.get("profiles") != ["monitoring"]}
+    assert others == {"partstream"}
     found: dict[str, Any] = document["services"]["partstream"]
     return found
 
@@ -88,13 +90,58 @@ def sent(path: str, rules: list[str]) -> bool:
 
 
 def test_settings_named_for_the_container_exist(dockerfile: str, service: dict[str, Any]) -> None:
-    named = set(re.findall(r"\bPARTSTREAM_[A-Z_]+", dockerfile)) | set(service["environment"])
+    named = set(re.findall(r"\bPARTSTREAM_[A-Z_]+", dockerfile))
+    named |= {each.partition("=")[0] for each in service["environment"]}
     known = {f"PARTSTREAM_{name.upper()}" for name in Settings.model_fields}
     assert named <= known
 
 
 def test_the_service_is_published_on_this_machine_alone(service: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_image_alone_lets_nobody_in_without_a_key(dockerfile: str, service: dict[str, Any]) -> None:
+    assert "PARTSTREAM_HOST=0.0.0.0" in dockerfile
+    assert not re.search(r"^\s*(ENV .*)?PARTSTREAM_ALLOW_REMOTE=", dockerfile.replace("ENV ", "\nENV "), re.M)
+    assert "PARTSTREAM_ALLOW_REMOTE=1" in service["environment"]
+
+
+def test_monitoring_is_for_this_machine_and_tells_nobody(repository: Path) -> None:
+    document = yaml.safe_load((repository / "docker" / "compose.yaml").read_text("utf-8"))
+    grafana = document["services"]["grafana"]
+    assert all(port.startswith("127.0.0.1:") for port in grafana["ports"])
+    assert "ports" not in document["services"]["prometheus"]
+    assert {"GF_ANALYTICS_REPORTING_ENABLED=false", "GF_ANALYTICS_CHECK_FOR_UPDATES=false"} <= set(
+        grafana["environment"]
+    )
+    for name in ("prometheus", "grafana"):
+        for volume in document["services"][name]["volumes"]:
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (repository / "docker" / source).exists()
+
+
+def test_every_figure_of_the_dashboard_is_one_that_the_server_tells(repository: Path) -> None:
+    board = json.loads(
+        (repository / "docker/monitoring/grafana/dashboards/partstream.json").read_text("utf-8")
+    )
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\b(?:partstream|process)_\w+", target["expr"])
+    }
+    told = {
+        sample + suffix
+        for family in Metrics().registry.collect()
+        for sample in (family.name,)
+        for suffix in ("", "_total", "_bucket", "_sum", "_count")
+    }
+    gauges_of_a_running_server = {
+        "partstream_in_flight",
+        "partstream_parsing",
+    }
+    assert len(asked) > 15
+    assert asked - told - gauges_of_a_running_server == set()
 
 
 def test_the_service_writes_nowhere_but_where_uploads_go(service: dict[str, Any], dockerfile: str) -> None:
@@ -124,5 +171,8 @@ def test_compose_understands_its_file(repository: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (port,) = json.loads(done.stdout)["services"]["partstream"]["ports"]
-    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8000", 8000)
+    ports = json.loads(done.stdout)["services"]["partstream"]["ports"]
+    assert [(port["host_ip"], port["published"], port["target"]) for port in ports] == [
+        ("127.0.0.1", "8000", 8000),
+        ("127.0.0.1", "50051", 50051),
+    ]

@@ -15,6 +15,7 @@ from tests.server.media_fixtures import clip
 from tests.server.running_server import eventually
 
 PORT = "18000"
+GRPC_PORT = "15051"
 PROJECT = "partstream-under-test"
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -24,7 +25,7 @@ def docker(repository: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["docker", *arguments],
         cwd=repository,
-        env=os.environ | {"PORT": PORT},
+        env=os.environ | {"PORT": PORT, "GRPC_PORT": GRPC_PORT},
         capture_output=True,
         text=True,
         check=False,
@@ -78,7 +79,8 @@ def test_the_container_has_no_rights_and_no_torch(repository: Path, container: s
 
 
 def test_the_service_is_there_on_this_machine_alone(repository: Path, container: str) -> None:
-    assert docker(repository, "port", container).split() == ["8000/tcp", "->", f"127.0.0.1:{PORT}"]
+    published = set(docker(repository, "port", container).splitlines())
+    assert published == {f"8000/tcp -> 127.0.0.1:{PORT}", f"50051/tcp -> 127.0.0.1:{GRPC_PORT}"}
     assert httpx.get(f"http://127.0.0.1:{PORT}/readyz").json()["status"] == "ready"
 
 

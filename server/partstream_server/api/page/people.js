@@ -2,7 +2,7 @@
 
 import { colourOfPerson } from "./masks.js";
 
-const GAP_S = 0.5;      // shorter absences do not break a stretch of the timeline
+const GAP_S = 1.5;      // shorter absences do not break a stretch of the timeline
 const MAX_PEOPLE = 200; // rows; the first ones stay
 const THUMB = { width: 96, height: 128 };
 
