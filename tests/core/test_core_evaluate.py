@@ -222,3 +222,17 @@ def test_what_cannot_be_measured_is_a_clear_error(world: World, name: str) -> No
 
 def test_an_unknown_split_is_refused(world: World) -> None:
     assert world.evaluate("--split", "train").exit_code == 2
+
+
+@pytest.mark.slow
+def test_the_real_command_gives_the_same_figures_twice(data_dir: Path) -> None:
+    """Threads and bf16 as the command chooses them."""
+    pytest.importorskip("partstream_server", reason="the partstream command is the server's")
+    documents = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["ccp", "--data", str(data_dir / "ccp"), "--limit", "3", "--json"])
+        assert done.exit_code == 0, done.stderr
+        documents.append(json.loads(done.stdout))
+        del documents[-1]["command"]
+    assert documents[0] == documents[1]
+    assert documents[0]["person_iou"] > 0.5, "else sameness says nothing"
