@@ -25,6 +25,9 @@ from partstream_server.values import ParsedFrame
 TOKEN_INTERVAL_MS: Final = 200.0
 """Least time between tokens: they grow with the people, and a client needs only the newest."""
 _STAGES: Final = ("infer", "assemble", "track", "encode")
+_INTERNAL: Final = Failed(
+    "internal_error", "something went wrong inside the service; its log holds the details"
+)
 _log = logging.getLogger("partstream.streams")
 
 
@@ -92,8 +95,9 @@ class Workers:
         """Parse one frame of each."""
         for stream in streams:
             stream.session_in_use.acquire()
+        jobs: list[Job] = []
         try:
-            jobs = [job for stream in streams if (job := self._begin(stream)) is not None]
+            jobs += [job for stream in streams if (job := self._begin(stream)) is not None]
             before = [_stage_times(job.stream) for job in jobs]
             steps = [job.stream.session.push(job.pixels, job.decoded_ms) for job in jobs]
             all_driven = drive_together(
@@ -102,6 +106,9 @@ class Workers:
             for job, driven, times in zip(jobs, all_driven, before, strict=True):
                 self._finish(job, driven, times)
         finally:
+            for job in jobs:
+                if job.slot.answer is None:  # a fault of ours; whoever sent the frame still has to be told
+                    job.stream.settle(job.slot, _INTERNAL)
             for stream in streams:
                 stream.session_in_use.release()
 
@@ -159,7 +166,7 @@ class Workers:
             _log.info("frame failed", extra={"fields": fields | {"code": error.code, "detail": str(error)}})
             return Failed(error.code, str(error))
         _log.error("frame failed", exc_info=error, extra={"fields": fields})
-        return Failed("internal_error", "something went wrong inside the service; its log holds the details")
+        return _INTERNAL
 
 
 def _stage_times(stream: Stream) -> tuple[float, ...]:
