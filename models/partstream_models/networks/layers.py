@@ -32,6 +32,28 @@ class ConvNormAct(nn.Sequential):
         super().__init__(*layers)
 
 
+class ConvAct(nn.Sequential):
+    """Convolution with bias, then ReLU: for layers whose batches are too small to normalise."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        slope: float = 0.0,
+    ) -> None:
+        padding = dilation * (kernel_size - 1) // 2
+        act: nn.Module = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation)
+        nn.init.kaiming_normal_(conv.weight, a=slope)
+        assert conv.bias is not None
+        nn.init.zeros_(conv.bias)
+        super().__init__(conv, act)
+
+
 class SeparableConv(nn.Sequential):
     """Depthwise then pointwise convolution, each with batch norm and ReLU."""
 

@@ -1,0 +1,135 @@
+"""ResNet-50 and -101 with frozen batch norm and a dilated last stage.
+
+As published, the stride of a block sits on its first 1x1 convolution; in the weights that torchvision
+publishes it sits on the 3x3. Both have the same tensors, so a setting says which one is meant.
+
+Shape suffixes: B batch, C channels, H height, W width.
+
+Source: He et al., CVPR 2016, table 1; dilation after DeepLabV3 (Chen et al., 2017), section 3.1.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+EXPANSION = 4
+_STRIDES = (1, 2, 2, 1)
+_RESIDUAL_SHARE = 0.25
+"""Weight of a residual branch before pretrained norms are loaded: frozen norms cannot learn to damp it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResNetConfig:
+    """Depth and width."""
+
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    width: int = 64
+    """Channels of the stem; the last stage has 32 times as many."""
+    stride_on_3x3: bool = False
+    """As torchvision's weights need it; the paper strides the first 1x1."""
+
+    def __post_init__(self) -> None:
+        if min(self.blocks) < 1 or self.width < 1:
+            raise ValueError(f"cannot build a ResNet of {self.blocks} blocks and width {self.width}")
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last stage."""
+        return self.width * 8 * EXPANSION
+
+
+RESNET50 = ResNetConfig()
+RESNET101 = ResNetConfig(blocks=(3, 4, 23, 3))
+
+
+class ResNetTaps(NamedTuple):
+    """Features of an image [B, 3, H, W]."""
+
+    stem: Tensor
+    """After the max-pool, [B, width, H/4, W/4]."""
+    last: Tensor
+    """[B, 32 * width, H/16, W/16]."""
+
+
+class FrozenBatchNorm(nn.BatchNorm2d):
+    """Batch norm that keeps its statistics and its affine map, also in training."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.requires_grad_(False)
+        super().train(False)
+
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":  # noqa: ARG002 - frozen either way
+        """Stay in inference mode."""
+        super().train(False)
+        return self
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1, added to the input."""
+
+    def __init__(self, in_channels: int, channels: int, *, strides: tuple[int, int], dilation: int) -> None:
+        super().__init__()
+        stride = strides[0] * strides[1]
+        out_channels = channels * EXPANSION
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, strides[0], bias=False)
+        self.norm1 = FrozenBatchNorm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, strides[1], dilation, dilation, bias=False)
+        self.norm2 = FrozenBatchNorm(channels)
+        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.norm3 = FrozenBatchNorm(out_channels)
+        nn.init.constant_(self.norm3.weight, _RESIDUAL_SHARE)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), FrozenBatchNorm(out_channels)
+            )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """The block's output, [B, 4 * channels, H/stride, W/stride]."""
+        y = self.norm1(self.conv1(x_BCHW)).relu()
+        y = self.norm2(self.conv2(y)).relu()
+        out: Tensor = (self.norm3(self.conv3(y)) + self.shortcut(x_BCHW)).relu()
+        return out
+
+
+class ResNet(nn.Module):
+    """The trunk at output stride 16: the last stage is dilated instead of strided."""
+
+    def __init__(self, config: ResNetConfig = RESNET50) -> None:
+        super().__init__()
+        self.config = config
+        self.stem_conv = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
+        self.stem_norm = FrozenBatchNorm(config.width)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        in_channels, stages = config.width, []
+        for index, (num_blocks, stride) in enumerate(zip(config.blocks, _STRIDES, strict=True)):
+            channels, rows = config.width * 2**index, []
+            for number in range(num_blocks):
+                # the first block's 3x3 still sees the undilated grid of the stage before
+                dilation = 2 if index == len(_STRIDES) - 1 and number else 1
+                first = stride if number == 0 else 1
+                strides = (1, first) if config.stride_on_3x3 else (first, 1)
+                rows.append(Bottleneck(in_channels, channels, strides=strides, dilation=dilation))
+                in_channels = channels * EXPANSION
+            stages.append(nn.Sequential(*rows))
+        self.stages = nn.ModuleList(stages)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image_BCHW: Tensor) -> ResNetTaps:
+        """Taps of an RGB image in [-1, 1]; it is normalised here as ImageNet weights expect."""
+        x = image_BCHW * 0.5 + 0.5
+        x = (x - _channels((0.485, 0.456, 0.406), x)) / _channels((0.229, 0.224, 0.225), x)
+        stem = self.pool(self.stem_norm(self.stem_conv(x)).relu())
+        x = stem
+        for stage in self.stages:
+            x = stage(x)
+        return ResNetTaps(stem, x)
+
+
+def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(values, device=like.device, dtype=like.dtype).reshape(1, 3, 1, 1)
