@@ -7,12 +7,18 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import grpc
+import numpy as np
 
 from partstream.v1 import results_pb2, service_pb2
+from partstream_client import Answer, Client, LiveFrame, RetryPolicy, StreamOptions
 
 Requests: TypeAlias = Iterator[service_pb2.StreamParseRequest]
 Responses: TypeAlias = Iterator[service_pb2.StreamParseResponse]
 Call: TypeAlias = Callable[[Requests, grpc.ServicerContext], Responses]
+
+NOBODY = "http://127.0.0.1:9"
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+LOSSLESS = StreamOptions(policy="block", frame_rate=10)
 
 
 @dataclass
@@ -113,3 +119,24 @@ def refuses(status: grpc.StatusCode, code: str, **trailers: str) -> Call:
         context.abort(status, "as the script says")
 
     return call
+
+
+def frames(num: int) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    for number in range(num):
+        yield np.full((8, 8, 3), number, np.uint8)
+
+
+def client_of(*addresses: str, retries: int = 0, api_key: str | None = None) -> Client:
+    retry = RetryPolicy(retries=retries, first_wait_s=0.01, longest_wait_s=0.01)
+    return Client(NOBODY, streams=addresses, retry=retry, api_key=api_key)
+
+
+def ask(*scripts: Call, num: int = 6, options: StreamOptions = LOSSLESS) -> list[Answer]:
+    """Every answer of a stream to a server that plays the scripts."""
+    with scripted(*scripts) as server, client_of(server.address) as client:
+        return list(client.stream(frames(num), options))
+
+
+def check_all_found(answers: list[Answer], num: int) -> None:
+    assert [answer.index for answer in answers] == list(range(num))
+    assert {type(answer) for answer in answers} == {LiveFrame}
