@@ -197,9 +197,11 @@ def test_the_command_is_run_twice_and_its_lines_are_reported(
     report = evaluate(
         folder, command(0), clips_dir=folder / "clips", select=lambda clip: clip.number < 2
     ).to_json()
-    assert report["ap_r_50"] == 1 and report["num_clips"] == 2
-    assert report["smotsa"] == pytest.approx(0.5)
-    assert set(report["levels"]) == {"easy", "easy+medium"}
+    figures = report["levels"]["easy"]
+    assert figures["ap_r_50"] == 1 and figures["num_clips"] == 2
+    assert figures["smotsa"] == pytest.approx(0.5)
+    assert set(report["levels"]) == {"easy"}, "no figure of easy and medium without medium clips"
+    assert "ap_r_50" not in report
     assert "--score-threshold 0.05" in report["commands"][0]
     assert "--score-threshold" not in report["commands"][1]
     assert report["truth_published"] is False

@@ -123,7 +123,8 @@ def _grouped(compared: Sequence[tuple[Clip, ClipOverlaps]]) -> dict[str, Composi
     groups = {name: [each for clip, each in compared if clip.level.name == name] for name in names}
     headline = [each for name in HEADLINE.split("+") for each in groups.get(name, [])]
     scored = {name: score(clips) for name, clips in groups.items()}
-    return {HEADLINE: score(headline), **scored} if headline else scored
+    is_whole = all(name in groups for name in HEADLINE.split("+"))  # else the name would promise too much
+    return {HEADLINE: score(headline), **scored} if is_whole else scored
 
 
 def _without_nan(value: Any) -> Any:
