@@ -106,6 +106,7 @@ def run(settings: Settings, listener: socket.socket, tls: Tls | None = None) -> 
     # Imported here: the address is checked, and `--help` answers, before a second goes into these.
     from partstream_server.api.app import create_app  # noqa: PLC0415
     from partstream_server.api.logs import configure_logging  # noqa: PLC0415
+    from partstream_server.api.tracing import TracingError, open_tracing  # noqa: PLC0415
     from partstream_server.lifetime import HttpServer, Lifetime  # noqa: PLC0415
     from partstream_server.rpc.server import GrpcAddressError  # noqa: PLC0415
 
@@ -122,7 +123,12 @@ def run(settings: Settings, listener: socket.socket, tls: Tls | None = None) -> 
         typer.echo(f"partstream listens on {address}{also} (Ctrl+C stops it)")
         sys.stdout.flush()
 
-    app = create_app(settings, on_failure=on_failure)
+    try:
+        tracing = open_tracing(settings.otlp_endpoint)
+    except TracingError as error:
+        typer.echo(f"error: {error}", err=True)
+        return EXIT_USAGE
+    app = create_app(settings, on_failure=on_failure, tracing=tracing)
     http = HttpServer(server_config(app, settings, tls))
 
     async def live() -> None:
@@ -135,6 +141,8 @@ def run(settings: Settings, listener: socket.socket, tls: Tls | None = None) -> 
         return EXIT_FAILURE
     finally:
         listener.close()
+        if tracing is not None:
+            tracing.close()
     if failures:
         typer.echo(f"error: {failures[0]}", err=True)
         return EXIT_FAILURE

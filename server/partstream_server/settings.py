@@ -159,6 +159,11 @@ class Settings(BaseSettings):
     shutdown_timeout_s: float = Field(
         default=8.0, gt=0, description="Time that requests in flight have to finish after SIGTERM."
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="Address of an OpenTelemetry collector (gRPC) that spans of requests are sent to; "
+        "empty: none. Needs the extra `tracing`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe lines logged: `debug`, `info`, `warning` or `error`."
     )

@@ -18,6 +18,7 @@ from partstream_server.api.observe import Observer
 from partstream_server.api.problems import add_problem_handlers
 from partstream_server.api.query import OPTIONS
 from partstream_server.api.service import EngineOpener, Service
+from partstream_server.api.tracing import Tracing
 from partstream_server.engine import Engine, create_engine
 from partstream_server.session import warm_up
 from partstream_server.settings import Settings
@@ -34,6 +35,7 @@ def create_app(
     engine: Engine | None = None,
     *,
     on_failure: Callable[[PartstreamError], None] | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The service as an ASGI application.
 
@@ -42,6 +44,7 @@ def create_app(
         engine: The engine, which stays the caller's to close; without one the application opens the one that
             the settings describe while it already answers (503 until then), and closes it at its end.
         on_failure: Told if that engine cannot be opened.
+        tracing: Sent a span for each request; stays the caller's to close.
     """
     service = Service(settings, engine)
 
@@ -81,7 +84,7 @@ def create_app(
     app.include_router(sources.router)
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access)
-    app.add_middleware(Observer, metrics=service.metrics)
+    app.add_middleware(Observer, metrics=service.metrics, tracing=tracing)
     return app
 
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from partstream_server.api.metrics import Metrics
 from partstream_server.api.problems import CLIENT_GONE, problem_response
+from partstream_server.api.tracing import Tracing
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 _QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
@@ -21,8 +22,9 @@ _log = logging.getLogger("partstream.api")
 class Observer:
     """ASGI middleware: each request gets an id, an answer whatever happens, and a line in the log."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
+        self._tracing = tracing
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +54,8 @@ class Observer:
             self._metrics.problems.labels(code).inc()
             fields["code"] = code
         fields["request"] = exchange.request_id
+        if self._tracing is not None:
+            self._tracing.record(f"{method} {route}", seconds, fields)
         level = logging.DEBUG if route in _QUIET_ROUTES and status < 400 else logging.INFO
         _log.log(level, "request", extra={"fields": fields})
 
