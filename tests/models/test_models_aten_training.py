@@ -1,0 +1,223 @@
+"""ATEN's training: frames of a step, truth, losses, the loop, and a clip that is learned."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from partstream_core.labels import VOID
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.networks.aten import ATEN, ATEN_REDUCED
+from partstream_models.train_aten import main
+from partstream_models.training.aten_recipes import (
+    ATEN_RECIPES,
+    AtenOptions,
+    AtenRecipe,
+    aten_overfit,
+    train_aten,
+)
+from partstream_models.training.aten_task import AtenTask, SamplingConfig, draw_frames, image_of, truth_of
+from partstream_models.training.fit import Fit, FitConfig, Optimiser
+from partstream_models.training.parsing_rcnn_loss import FrameTruth, parsing_loss, parsing_rcnn_losses
+
+
+def plain_clip(photos: PhotoCache) -> Clip:
+    recipe = aten_overfit()
+    height, width = recipe.size
+    return draw_clip(photos, seed=1, number=0, height=height, width=width, config=recipe.clip)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_drawn_frames_lie_as_section_4_4_says(length: int) -> None:
+    rng, config = np.random.default_rng(0), SamplingConfig(length=length, encoding_range=2)
+    offsets, fronts = set(), set()
+    for _ in range(400):
+        frames = draw_frames(15, config, rng)
+        offsets.add(frames.target - frames.key)
+        assert frames.key not in frames.neighbours
+        assert list(frames.neighbours) == sorted(frames.neighbours)
+        if frames.key >= 2 * length:
+            assert frames.neighbours == (frames.key - 2 * length, frames.key - length)
+        else:
+            fronts.add(frames.neighbours)
+    assert offsets == set(range(-(length // 2), length - length // 2))
+    assert all(len(neighbours) == 2 for neighbours in fronts)
+
+
+def test_a_clip_of_one_frame_is_its_own_key_and_target() -> None:
+    frames = draw_frames(1, SamplingConfig(), np.random.default_rng(0))
+    assert (frames.key, frames.neighbours, frames.target) == (0, (), 0)
+
+
+def test_truth_has_everybody_s_box_and_mask(photos: PhotoCache) -> None:
+    clip = plain_clip(photos)
+    for frame in range(len(clip.images_THWC)):
+        truth = truth_of(clip, frame)
+        owned = torch.from_numpy(clip.instances_THW[frame] > 0)
+        assert truth.masks_NHW.sum() <= owned.sum()
+        for box, mask in zip(truth.boxes_N4.tolist(), truth.masks_NHW, strict=True):
+            rows, columns = mask.nonzero().unbind(dim=1)
+            assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        two = truth_of(clip, frame, two_classes=True)
+        assert set(two.parts_HW.unique().tolist()) <= {0, 1, VOID}
+    image = image_of(clip, 0)
+    assert image.shape == (1, 3, *clip.parts_THW.shape[1:])
+    assert image.abs().max() <= 1
+
+
+def test_void_pixels_cost_nothing() -> None:
+    logits = torch.randn(1, 4, 6, 6)
+    parts = torch.randint(0, 4, (1, 24, 24))
+    half = parts.clone()
+    half[:, :12] = VOID
+    up = nn.functional.interpolate(logits, size=(24, 24), mode="bilinear")
+    expected = nn.functional.cross_entropy(up[:, :, 12:], parts[:, 12:])
+    assert torch.allclose(parsing_loss(logits, half), expected, atol=1e-6)
+    assert parsing_loss(logits, torch.full_like(parts, VOID)) == 0
+
+
+@pytest.mark.parametrize("num_people", [0, 2])
+def test_losses_are_finite_with_and_without_people(num_people: int) -> None:
+    torch.manual_seed(0)
+    heads = ATEN(ATEN_REDUCED).heads
+    boxes = torch.tensor([[4.0, 4, 24, 44], [30, 10, 50, 50]])[:num_people]
+    masks = torch.zeros(num_people, 64, 64)
+    for mask, box in zip(masks, boxes.int().tolist(), strict=True):
+        mask[box[1] : box[3], box[0] : box[2]] = 1
+    truth = FrameTruth(torch.zeros(64, 64, dtype=torch.int64), boxes, masks)
+    feature = torch.randn(1, 32, 16, 16, requires_grad=True)
+    assert not isinstance(heads, nn.Conv2d)
+    losses = parsing_rcnn_losses(heads, feature, [truth], torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    assert set(losses) == {"parsing", "rpn_class", "rpn_box", "class", "box", "mask"}
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    if num_people == 0:
+        assert losses["mask"] == losses["box"] == losses["rpn_box"] == 0
+    torch.autograd.backward(torch.stack(list(losses.values())).sum())
+    assert feature.grad is not None
+    assert torch.isfinite(feature.grad).all()
+
+
+def test_truth_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="masks are"):
+        FrameTruth(torch.zeros(4, 4), torch.zeros(1, 4), torch.zeros(1, 5, 5))
+
+
+class Line:
+    """A task of two parameters, with a loss that is not finite now and then."""
+
+    def __init__(self, *, broken_at: int = -1) -> None:
+        torch.manual_seed(3)
+        self.network: nn.Module = nn.Linear(1, 1)
+        self._broken_at = broken_at
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        x = torch.tensor([[step % 5 - 2.0]])
+        error: Tensor = (self.network(x) - 3 * x - 1).square().mean()
+        return {"error": error * float("nan") if step == self._broken_at else error}
+
+
+@pytest.mark.parametrize("optimiser", list(Optimiser))
+def test_a_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path, optimiser: Optimiser) -> None:
+    config = FitConfig(num_steps=30, learning_rate=0.02, drop_at=0.5, optimiser=optimiser)
+    whole, first, second = Line(), Line(), Line()
+    losses = [report.terms["total"] for report in Fit(whole, config, name="line").steps()]
+    assert losses[-1] < losses[0]
+    run = Fit(first, config, name="line")
+    steps = run.steps()
+    for _ in range(11):
+        next(steps)
+    run.save(tmp_path / "state.safetensors")
+    rest = Fit(second, config, name="line")
+    rest.resume(tmp_path / "state.safetensors")
+    assert [report.step for report in rest.steps()] == list(range(12, 31))
+    for a, b in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.allclose(a, b)
+    with pytest.raises(ValueError, match="belongs to recipe"):
+        Fit(Line(), config, name="other").resume(tmp_path / "state.safetensors")
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    task = Line(broken_at=0)
+    before = [p.clone() for p in task.network.parameters()]
+    steps = Fit(task, FitConfig(num_steps=2), name="line").steps()
+    assert next(steps).skipped
+    assert all(torch.equal(a, b) for a, b in zip(before, task.network.parameters(), strict=True))
+    assert not next(steps).skipped
+
+
+def test_minutes_that_are_over_end_the_run() -> None:
+    assert (
+        len(list(Fit(Line(), FitConfig(num_steps=10_000_000), name="line").steps(minutes=1e-4))) < 10_000_000
+    )
+
+
+def few_steps(num_steps: int) -> AtenRecipe:
+    recipe = aten_overfit()
+    return replace(recipe, fit=replace(recipe.fit, num_steps=num_steps), size=(64, 64))
+
+
+def test_a_clip_is_being_learned_through_encoding_and_propagation(photos: PhotoCache) -> None:
+    torch.manual_seed(0)
+    recipe, clip = few_steps(60), plain_clip(photos)
+    task = AtenTask(ATEN(recipe.network), lambda _: clip, recipe.sampling)
+    totals = [report.terms["total"] for report in Fit(task, recipe.fit, name=recipe.name).steps()]
+    assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:5])
+
+
+def test_a_run_leaves_weights_and_goes_on(photos: PhotoCache, tmp_path: Path) -> None:
+    options = AtenOptions(output_dir=tmp_path)
+    first = train_aten(few_steps(2), photos, options)
+    assert first.weights.is_file()
+    assert first.mean_iou is not None
+    assert 0 <= first.mean_iou <= 1
+    before = first.weights.read_bytes()
+    assert train_aten(few_steps(3), photos, options).weights.read_bytes() != before
+
+
+def test_recipes_have_names_and_the_published_schedules() -> None:
+    assert set(ATEN_RECIPES) == {make().name for make in ATEN_RECIPES.values()}
+    vip, davis = ATEN_RECIPES["aten-vip"](), ATEN_RECIPES["aten-davis"]()
+    assert (vip.fit.drop_at, davis.fit.drop_at) == (20 / 40, 20 / 50)
+    assert vip.fit.optimiser is davis.fit.optimiser is Optimiser.SGD
+    assert max(vip.size) == 512
+    assert davis.size == (384, 640)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["no-such"], "no recipe named 'no-such'"),
+        (["aten-overfit", "--resnet", "nowhere.pth"], "stride_on_3x3"),
+        (["aten-vip", "--resnet", "nowhere.pth"], "no checkpoint at nowhere.pth"),
+        (["aten-overfit", "--flownet", "nowhere.pth"], "no checkpoint at nowhere.pth"),
+        (["aten-overfit", "--steps", "0"], "num_steps"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], told: str, ccp_tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*arguments, "--data", str(ccp_tree)])
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there_is_said(ccp_tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["aten-overfit", "--device", "cuda", "--data", str(ccp_tree)])
+    assert "no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "bad", [{"num_steps": 0}, {"num_steps": 1, "drop_at": 0}, {"num_steps": 1, "learning_rate": 0}]
+)
+def test_schedules_that_cannot_be_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=list(bad)[-1]):
+        FitConfig(**bad)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="segments"):
+        SamplingConfig(length=0)
