@@ -34,7 +34,7 @@ TRAINING_DATA = (
     "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
 )
 """What the recipes of this repository train the live network on."""
-THRESHOLDS = Thresholds(score=0.4, nms=0.6, mask=0.5, candidate=0.05)
+THRESHOLDS = Thresholds(score=0.5, nms=0.6, mask=0.5, candidate=0.05)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
