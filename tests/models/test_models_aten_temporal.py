@@ -163,3 +163,12 @@ def test_the_right_flow_costs_nothing_and_hidden_pixels_do_not_count() -> None:
     assert loss == pytest.approx(0.5 * 3 * 2**0.5, rel=1e-5)
     with pytest.raises(ValueError, match="weights"):
         endpoint_loss(field, truth, visible, unit=20.0, weights=(1.0,))
+
+
+def test_half_precision_features_move_by_whole_pixels() -> None:
+    feature = torch.rand(1, 2, 2, 300).bfloat16()
+    flow = torch.zeros(1, 2, 2, 300).bfloat16()
+    flow[:, 0] = 3.0
+    moved = propagate(feature, FlowField(flow, None, ()))
+    assert moved.dtype == torch.bfloat16
+    assert torch.allclose(moved[..., :297].float(), feature[..., 3:].float(), atol=4e-3)

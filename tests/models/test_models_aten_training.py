@@ -168,6 +168,13 @@ def test_a_clip_is_being_learned_through_encoding_and_propagation(photos: PhotoC
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:5])
 
 
+def test_half_precision_training_has_finite_losses(photos: PhotoCache) -> None:
+    recipe, clip = few_steps(2), plain_clip(photos)
+    task = AtenTask(ATEN(recipe.network), lambda _: clip, recipe.sampling)
+    fit = Fit(task, replace(recipe.fit, bf16=True), name=recipe.name)
+    assert not any(report.skipped for report in fit.steps())
+
+
 def test_a_run_leaves_weights_and_goes_on(photos: PhotoCache, tmp_path: Path) -> None:
     options = AtenOptions(output_dir=tmp_path)
     first = train_aten(few_steps(2), photos, options)

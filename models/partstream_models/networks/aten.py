@@ -66,7 +66,7 @@ ATEN_REDUCED = ATENConfig(
         box_channels=64,
         rates=(1, 2, 4),
         num_regions=48,
-        rpn=RPNConfig(scales=(16, 24, 32, 48, 64), channels=32, num_proposals=60, num_before_nms=300),
+        rpn=RPNConfig(scales=(24, 32, 48, 64, 96), channels=32, num_proposals=60, num_before_nms=300),
     ),
     flow_width=1 / 8,
 )

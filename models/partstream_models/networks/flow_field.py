@@ -48,8 +48,12 @@ class ScaleMap(nn.Module):
 
 
 def propagate(feature_BCHW: Tensor, field: FlowField) -> Tensor:
-    """The reference frame's feature as the current frame would have it (eq. 6)."""
-    warped = warp(feature_BCHW, field.flow_B2HW.to(feature_BCHW.dtype))
+    """The reference frame's feature as the current frame would have it (eq. 6).
+
+    Places are computed in float32 at least: bfloat16 does not tell pixel 257 from 256.
+    """
+    precise = torch.promote_types(feature_BCHW.dtype, torch.float32)
+    warped = warp(feature_BCHW.to(precise), field.flow_B2HW.to(precise)).to(feature_BCHW.dtype)
     return warped if field.scale_BCHW is None else warped * field.scale_BCHW
 
 

@@ -54,8 +54,9 @@ def _sample(feature_1CHW: Tensor, boxes_R4: Tensor, size: int) -> Tensor:
         ],
         dim=-1,
     ).reshape(1, len(boxes_R4) * num_points, num_points, 2)
+    precise = torch.promote_types(feature_1CHW.dtype, torch.float32)
     sampled = F.grid_sample(
-        feature_1CHW, grid.to(feature_1CHW.dtype), padding_mode="border", align_corners=False
+        feature_1CHW.to(precise), grid.to(precise), padding_mode="border", align_corners=False
     )
     regions = sampled[0].reshape(-1, len(boxes_R4), num_points, num_points).transpose(0, 1)
     return F.avg_pool2d(regions, _POINTS)
