@@ -90,7 +90,8 @@ def carried_by(answers_HW: UInt8Array, person_HW: npt.NDArray[np.bool_]) -> npt.
     _, pieces = cv2.connectedComponents(bags)
     near = cv2.dilate(person_HW.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     touching = np.unique(pieces[near & (bags > 0)])
-    return np.isin(pieces, touching[touching > 0])
+    held: npt.NDArray[np.bool_] = np.isin(pieces, touching[touching > 0])
+    return held
 
 
 def flip_answers(answers_HW: UInt8Array) -> UInt8Array:
