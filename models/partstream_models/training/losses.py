@@ -38,6 +38,8 @@ class LossConfig:
     identity: float = 0.3
     triplet: float = 0.3
     teacher: float = 0.5
+    background: float = 1.0
+    """Factor on the background's class weight; below 1 a missed person costs more than a false one."""
     hard_share: float = 0.3
     """Share of the pixels, hardest first, that the parsing loss looks at (OHEM)."""
 
@@ -60,7 +62,9 @@ class LiveLoss(nn.Module):
         super().__init__()
         self._config = config
         self.identity = IdentityLoss(num_identities)
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        scaled = class_weights.clone()
+        scaled[0] *= config.background
+        self.register_buffer("class_weights", scaled, persistent=False)
         self.register_buffer("allowed", torch.from_numpy(allowed_parts()), persistent=False)
 
     def forward(self, outputs: DenseOutputs, batch: Batch) -> dict[str, Tensor]:

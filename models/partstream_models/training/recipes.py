@@ -92,9 +92,25 @@ def live_clip() -> Recipe:
     )
 
 
+def live_fine() -> Recipe:
+    """Fine-tuning: more photos as they are, and a background that weighs less; goes on from the clip stage."""
+    recipe = live_clip()
+    compose = replace(recipe.batches.compose, composite_share=0.3)
+    return replace(
+        recipe,
+        name="live-fine",
+        num_steps=3600,
+        learning_rate=8e-4,
+        seed=2,
+        loss=LossConfig(background=0.35),
+        batches=replace(recipe.batches, clip_share=0.35, compose=compose),
+    )
+
+
 _ALL = (
     live_image,
     live_clip,
+    live_fine,
     live_image_quick,
     quick_photos_only,
     quick_void_as_background,
