@@ -122,7 +122,7 @@ class Line:
 
 @pytest.mark.parametrize("optimiser", list(Optimiser))
 def test_a_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path, optimiser: Optimiser) -> None:
-    config = FitConfig(num_steps=30, learning_rate=0.02, drop_at=0.5, optimiser=optimiser)
+    config = FitConfig(num_steps=30, learning_rate=0.02, drops=(0.5,), optimiser=optimiser)
     whole, first, second = Line(), Line(), Line()
     losses = [report.terms["total"] for report in Fit(whole, config, name="line").steps()]
     assert losses[25] < losses[0]  # of the same input
@@ -188,7 +188,7 @@ def test_a_run_leaves_weights_and_goes_on(photos: PhotoCache, tmp_path: Path) ->
 def test_recipes_have_names_and_the_published_schedules() -> None:
     assert set(ATEN_RECIPES) == {make().name for make in ATEN_RECIPES.values()}
     vip, davis = ATEN_RECIPES["aten-vip"](), ATEN_RECIPES["aten-davis"]()
-    assert (vip.fit.drop_at, davis.fit.drop_at) == (20 / 40, 20 / 50)
+    assert (vip.fit.drops, davis.fit.drops) == ((20 / 40,), (20 / 50,))
     assert vip.fit.optimiser is davis.fit.optimiser is Optimiser.SGD
     assert max(vip.size) == 512
     assert davis.size == (384, 640)
@@ -221,7 +221,7 @@ def test_cuda_that_is_not_there_is_said(ccp_tree: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "bad", [{"num_steps": 0}, {"num_steps": 1, "drop_at": 0}, {"num_steps": 1, "learning_rate": 0}]
+    "bad", [{"num_steps": 0}, {"num_steps": 1, "drops": (0.5, 0.2)}, {"num_steps": 1, "learning_rate": 0}]
 )
 def test_schedules_that_cannot_be_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=list(bad)[-1]):

@@ -58,25 +58,25 @@ class AtenOptions:
 
 def aten_vip() -> AtenRecipe:
     """ATEN with ResNet-50 and Parsing R-CNN; longer side 512, the rate drops half-way."""
-    fit = FitConfig(num_steps=40_000, drop_at=0.5, bf16=True)
+    fit = FitConfig(num_steps=40_000, drops=(0.5,), bf16=True)
     return AtenRecipe(name="aten-vip", network=_for_torchvision(ATEN_VIP), fit=fit, size=(288, 512))
 
 
 def aten_davis() -> AtenRecipe:
     """ATEN with ResNet-101, people against the rest; 384x640, the rate drops after 20 of 50 parts."""
-    fit = FitConfig(num_steps=50_000, drop_at=0.4, bf16=True)
+    fit = FitConfig(num_steps=50_000, drops=(0.4,), bf16=True)
     return AtenRecipe(name="aten-davis", network=_for_torchvision(ATEN_DAVIS), fit=fit, size=(384, 640))
 
 
 def aten_reduced() -> AtenRecipe:
     """A narrow ATEN on small clips: for comparisons on one thread, in an hour."""
-    fit = FitConfig(num_steps=12_000, learning_rate=1e-3, drop_at=0.75, optimiser=Optimiser.ADAMW)
+    fit = FitConfig(num_steps=12_000, learning_rate=1e-3, drops=(0.75,), optimiser=Optimiser.ADAMW)
     return AtenRecipe(name="aten-reduced", network=ATEN_REDUCED, fit=fit, size=(128, 192))
 
 
 def aten_overfit() -> AtenRecipe:
     """A narrow ATEN learns one clip of 128 pixels by heart, in a few minutes."""
-    fit = FitConfig(num_steps=1000, learning_rate=2e-3, drop_at=0.75, optimiser=Optimiser.ADAMW)
+    fit = FitConfig(num_steps=1000, learning_rate=2e-3, drops=(0.75,), optimiser=Optimiser.ADAMW)
     return AtenRecipe(
         name="aten-overfit",
         network=ATEN_REDUCED,
@@ -89,7 +89,7 @@ def aten_overfit() -> AtenRecipe:
 
 def aten_vip_overfit() -> AtenRecipe:
     """The full-size ATEN learns one clip by heart: for a GPU."""
-    fit = FitConfig(num_steps=2000, learning_rate=2e-4, drop_at=0.75, optimiser=Optimiser.ADAMW, bf16=True)
+    fit = FitConfig(num_steps=2000, learning_rate=2e-4, drops=(0.75,), optimiser=Optimiser.ADAMW, bf16=True)
     return replace(
         aten_vip(), name="aten-vip-overfit", fit=fit, size=(256, 256), clip=_plain_clip(), one_clip=True
     )

@@ -1,10 +1,15 @@
 """A training loop for any network: it knows of losses, not of what they are made from.
 
-Source of the schedules: ATEN (Zhou et al., MM 2018), section 5.1.
+A step is one update from `batch` draws, which a team of processes shares; what a draw is follows from its
+number alone, so one process and several compute the same, and a run that was cut short goes on as if it had
+not been.
+
+Source of the schedules: ATEN (Zhou et al., MM 2018), section 5.1; HVISNet (Yu et al.), section V.
 """
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +17,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from partstream_models.checkpoints import load_tensors, save_tensors
+from partstream_models.training.team import Team
 
 
 class Optimiser(StrEnum):
@@ -29,9 +36,12 @@ class FitConfig:
     """Steps and schedule."""
 
     num_steps: int
+    batch: int = 1
+    """Draws of a step, of all processes together."""
     learning_rate: float = 1e-3
-    drop_at: float = 1.0
-    """Share of the steps after which the learning rate is a tenth."""
+    drops: tuple[float, ...] = ()
+    """Shares of the steps after each of which the learning rate is `drop_factor` of what it was."""
+    drop_factor: float = 0.1
     optimiser: Optimiser = Optimiser.SGD
     weight_decay: float = 1e-4
     clip_norm: float = 5.0
@@ -41,10 +51,17 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
-        if not 0 < self.drop_at <= 1:
-            raise ValueError(f"drop_at must be in 0..1, got {self.drop_at}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+        if not all(0 < drop <= 1 for drop in self.drops) or list(self.drops) != sorted(self.drops):
+            raise ValueError(f"drops must rise in 0..1, got {self.drops}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        dropped = sum(step >= drop * self.num_steps for drop in self.drops)
+        return float(self.learning_rate * self.drop_factor**dropped)
 
 
 class Task(Protocol):
@@ -56,8 +73,20 @@ class Task(Protocol):
         ...
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Terms of that step's loss; they depend on the network and the step alone."""
+        """Terms of the loss of the draw of that number; they depend on the network and the number alone."""
         ...
+
+
+class _Losses(nn.Module):
+    """A task as a module, so that DistributedDataParallel sees which parameters a draw used."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.network = task.network
+        self._task = task
+
+    def forward(self, draw: int) -> dict[str, Tensor]:
+        return self._task.losses(draw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +98,31 @@ class StepReport:
     seconds: float
     """Since the run was started or taken up."""
     terms: dict[str, float]
+    """Means over this process's draws."""
     skipped: bool
-    """The loss was not finite, and nothing was changed."""
+    """A loss was not finite, in this process or another, and nothing was changed."""
 
 
 class Fit:
-    """One training run: iterate over `steps`, `save` when it suits."""
+    """One training run: iterate over `steps`, `save` when it suits.
 
-    def __init__(self, task: Task, config: FitConfig, *, name: str, device: str = "cpu") -> None:
+    Args:
+        task: What is learned.
+        config: Steps and schedule.
+        name: Of the recipe; a saved run of another name is refused.
+        device: Where the network is.
+        team: The processes that share the work.
+
+    Raises:
+        ValueError: The draws of a step cannot be shared equally.
+    """
+
+    def __init__(
+        self, task: Task, config: FitConfig, *, name: str, device: str = "cpu", team: Team | None = None
+    ) -> None:
+        self.team = team or Team()
+        if config.batch % self.team.size:
+            raise ValueError(f"a batch of {config.batch} cannot be shared by {self.team.size} processes")
         torch.manual_seed(config.seed)
         self.task, self.config, self.name, self.device = task, config, name, device
         parameters = [p for p in task.network.parameters() if p.requires_grad]
@@ -89,6 +135,11 @@ class Fit:
             self.optimiser = torch.optim.AdamW(
                 parameters, config.learning_rate, weight_decay=config.weight_decay
             )
+        self._losses: nn.Module = _Losses(task)
+        if self.team.size > 1:
+            self._losses = DistributedDataParallel(
+                self._losses, find_unused_parameters=True, broadcast_buffers=False
+            )
         self.step = 0
 
     def steps(self, *, minutes: float | None = None) -> Iterator[StepReport]:
@@ -96,28 +147,44 @@ class Fit:
         start = time.monotonic()
         while self.step < self.config.num_steps:
             seconds = time.monotonic() - start
-            if minutes is not None and seconds > minutes * 60:
+            if minutes is not None and not self.team.all_of(seconds <= minutes * 60, self.device):
                 return
             terms, skipped = self._update()
             self.step += 1
             yield StepReport(self.step, time.monotonic() - start, terms, skipped)
 
     def _update(self) -> tuple[dict[str, float], bool]:
-        dropped = self.step >= self.config.drop_at * self.config.num_steps
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * (0.1 if dropped else 1.0)
+            group["lr"] = self.config.rate(self.step)
         self.task.network.train()
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16):
-            losses = self.task.losses(self.step)
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        terms = {"total": float(total.detach())} | {n: float(loss.detach()) for n, loss in losses.items()}
-        if not torch.isfinite(total):
-            return terms, True
         self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
-        nn.utils.clip_grad_norm_(self.task.network.parameters(), self.config.clip_norm)
-        self.optimiser.step()
-        return terms, False
+        first = self.step * self.config.batch
+        draws = range(first + self.team.rank, first + self.config.batch, self.team.size)
+        terms: dict[str, float] = {}
+        finite = True
+        for draw in draws:
+            last = draw == draws[-1]
+            # processes average their gradients in the backward pass of the last draw
+            alone = isinstance(self._losses, DistributedDataParallel) and not last
+            with self._losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                total = self._forward(draw, terms, len(draws))
+                finite = finite and bool(torch.isfinite(total))
+                if last:
+                    finite = self.team.all_of(finite, self.device)
+                if finite:
+                    torch.autograd.backward(total / len(draws))
+        if finite:
+            nn.utils.clip_grad_norm_(self.task.network.parameters(), self.config.clip_norm)
+            self.optimiser.step()
+        return terms, not finite
+
+    def _forward(self, draw: int, terms: dict[str, float], num_draws: int) -> Tensor:
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16):
+            losses: dict[str, Tensor] = self._losses(draw)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        for name, loss in {"total": total, **losses}.items():
+            terms[name] = terms.get(name, 0.0) + float(loss.detach()) / num_draws
+        return total
 
     def save(self, path: Path) -> None:
         """Write all that `resume` needs."""
