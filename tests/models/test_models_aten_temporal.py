@@ -144,11 +144,11 @@ def test_flow_has_the_feature_map_s_size(size: tuple[int, int]) -> None:
 
 
 def test_light_flow_speaks_of_the_stride_eight_map() -> None:
-    a, b = torch.rand(2, 1, 3, 72, 96)
+    a, b = torch.rand(2, 1, 3, 64, 96)
     field = LightFlow()(a, b)
-    assert field.flow_B2HW.shape == (1, 2, 9, 12)
+    assert field.flow_B2HW.shape == (1, 2, 8, 12)
     assert field.scale_BCHW is not None
-    assert torch.equal(field.scale_BCHW, torch.ones(1, 96, 9, 12))
+    assert torch.equal(field.scale_BCHW, torch.ones(1, 96, 8, 12))
 
 
 def test_the_right_flow_costs_nothing_and_hidden_pixels_do_not_count() -> None:

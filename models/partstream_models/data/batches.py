@@ -6,6 +6,7 @@ Shape suffixes: B batch, H height, W width, N people of one image.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from partstream_models.data.clips import draw_clip
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
 
+T = TypeVar("T")
 RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")
 MAX_SKIPPED = 100
 """More failures in one batch are no accident of one photo."""
@@ -211,7 +213,7 @@ def cache_statistics(cache: PhotoCache, cache_dir: Path) -> CacheStatistics:
     return CacheStatistics(photo_weights / photo_weights.sum(), class_weights.astype(np.float32))
 
 
-def loader(batches: Batches, *, num_workers: int) -> DataLoader[Batch]:
+def loader(batches: IterableDataset[T], *, num_workers: int) -> DataLoader[T]:
     """Batches drawn ahead in processes of their own."""
     return DataLoader(
         batches,

@@ -86,7 +86,7 @@ def carried_by(answers_HW: UInt8Array, person_HW: npt.NDArray[np.bool_]) -> npt.
     """What the person of a photo holds: bags that touch the person, bool [H, W]."""
     bags = (answers_HW == CARRIED).astype(np.uint8)
     if not bags.any():
-        return bags > 0
+        return np.zeros(bags.shape, bool)
     _, pieces = cv2.connectedComponents(bags)
     near = cv2.dilate(person_HW.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     touching = np.unique(pieces[near & (bags > 0)])

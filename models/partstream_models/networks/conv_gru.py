@@ -16,20 +16,47 @@ class ConvGRUCell(nn.Module):
     """One step of a convolutional GRU.
 
     The cell holds weights and no state: the caller keeps each stream's hidden state and passes it in.
+
+    An anchored cell's candidate is its input plus the bounded candidate of eq. 5. State and input are then
+    the same kind of feature, so heads that read the one read the other; the state never grows past the
+    largest input plus one, however long a stream lasts; and before training it is nearly the input itself.
     """
 
     def __init__(
-        self, *, in_channels: int, state_channels: int, kernel_size: int = 3, separable: bool = False
+        self,
+        *,
+        in_channels: int,
+        state_channels: int,
+        kernel_size: int = 3,
+        separable: bool = False,
+        anchored: bool = False,
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if anchored and in_channels != state_channels:
+            raise ValueError(
+                f"an anchored state of {state_channels} channels cannot take {in_channels} of input"
+            )
+        self.anchored = anchored
         conv = separable_map if separable else full_map
         self.state_channels = state_channels
         self.from_input = conv(in_channels, 3 * state_channels, kernel_size, bias=True)
         """Update gate, reset gate and candidate."""
         self.gates_from_state = conv(state_channels, 2 * state_channels, kernel_size, bias=False)
         self.candidate_from_state = conv(state_channels, state_channels, kernel_size, bias=False)
+        if anchored:
+            self._start_as_input()
+
+    def _start_as_input(self) -> None:
+        """Open the update gate, and correct nothing."""
+        last_of_input, last_of_state = _last(self.from_input), _last(self.candidate_from_state)
+        assert last_of_input.bias is not None
+        with torch.no_grad():
+            last_of_input.bias[: self.state_channels] = 2.0
+            last_of_input.bias[2 * self.state_channels :] = 0.0
+            last_of_input.weight[2 * self.state_channels :] = 0.0
+            last_of_state.weight.zero_()
 
     def forward(self, x_BCHW: Tensor, state_BDHW: Tensor) -> Tensor:
         """Return the next state, [B, D, H, W]."""
@@ -38,8 +65,17 @@ class ConvGRUCell(nn.Module):
         update = (x_update + h_update).sigmoid()
         reset = (x_reset + h_reset).sigmoid()
         candidate = (x_candidate + self.candidate_from_state(reset * state_BDHW)).tanh()
+        if self.anchored:
+            candidate = x_BCHW + candidate
         state: Tensor = (1 - update) * state_BDHW + update * candidate
         return state
+
+
+def _last(map_: nn.Module) -> nn.Conv2d:
+    """The convolution that makes a map's output."""
+    last = map_[-1] if isinstance(map_, nn.Sequential) else map_
+    assert isinstance(last, nn.Conv2d)
+    return last
 
 
 class ConvGRU(nn.Module):

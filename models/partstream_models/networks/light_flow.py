@@ -1,10 +1,15 @@
 """A light flow network for the stride-8 feature map of small networks, with FlowNet-S's interface.
 
-It looks at the images at half resolution; its raw flow is in pixels of the feature map.
+Both images are described at strides 8 and 16, from half resolution. At stride 16 every place is matched with
+all places of the reference by a softmax of similarities. A cheap guess from outside (OpenCV's DIS, a codec's
+motion vectors, or none: zeros) is weighed against that way where either is wrong; what they make together is
+refined there and, against the reference warped by it, once more at stride 8. Raw flow is in pixels of the
+stride-8 feature map.
 
 Shape suffixes: B batch, C channels, H and W at stride 8, h and w image size.
 
-Source: ours, after FlowNet-S and Light Flow (Zhu et al., 2018).
+Source: ours. Global matching after GMFlow (Xu et al., CVPR 2022), refinement against the warped reference
+after PWC-Net (Sun et al., CVPR 2018), the scale map after Deep Feature Flow (Zhu et al., CVPR 2017).
 """
 
 import torch
@@ -13,11 +18,14 @@ from torch.nn import functional as F
 
 from partstream_models.networks.flow_field import FlowField, ScaleMap
 from partstream_models.networks.layers import ConvAct
+from partstream_models.networks.warp import warp
 
 FLOW_STRIDE = 8
 FLOW_UNIT = 8.0
 """Image pixels of one unit of raw flow: a pixel of the feature map."""
-_CHANNELS = (24, 48, 96, 128, 192)
+LOSS_WEIGHTS = (1.0, 0.5, 0.3)
+"""Of the levels' endpoint errors, finest first."""
+_NEAR, _FAR, _FINE = 40, 64, 32
 _SLOPE = 0.1
 
 
@@ -26,37 +34,107 @@ class LightFlow(nn.Module):
 
     def __init__(self, *, scale_channels: int | None = 96) -> None:
         super().__init__()
-        inputs = (6, *_CHANNELS[:-1])
-        self.encoder = nn.ModuleList(
-            ConvAct(i, o, kernel_size=3, stride=2, slope=_SLOPE)
-            for i, o in zip(inputs, _CHANNELS, strict=True)
+        self.near = nn.Sequential(
+            _conv(3, 24, stride=2), _conv(24, _NEAR, stride=2), _conv(_NEAR, _NEAR)
+        )  # fmt: skip
+        self.far = nn.Sequential(_conv(_NEAR, _FAR, stride=2), _conv(_FAR, _FAR))
+        self.describe = nn.Conv2d(_FAR, _FAR, 1)
+        self.nearness = nn.Parameter(torch.tensor(-2.0))
+        self.coarse = nn.Sequential(
+            _conv(3 * _FAR + 5, _FAR), _conv(_FAR, _FAR, dilation=2), _conv(_FAR, _FINE)
         )
-        self.decoder, self.predict = nn.ModuleList(), nn.ModuleList()
-        channels = _CHANNELS[-1]
-        self.predict.append(nn.Conv2d(channels, 2, 3, padding=1))
-        for tap in _CHANNELS[-2:0:-1]:
-            self.decoder.append(ConvAct(channels + tap + 2, tap, kernel_size=3, slope=_SLOPE))
-            self.predict.append(nn.Conv2d(tap, 2, 3, padding=1))
-            channels = tap
-        self.scale = ScaleMap(channels, scale_channels) if scale_channels is not None else None
-        for module in self.predict:
+        self.fine = nn.Sequential(_conv(2 * _NEAR + 2 + _FINE, 64), _conv(64, 48), _conv(48, _FINE))
+        self.weigh = nn.Conv2d(_FINE, 1, 3, padding=1)
+        self.predict = nn.ModuleList(nn.Conv2d(_FINE, 2, 3, padding=1) for _ in range(2))
+        self.scale = ScaleMap(_FINE, scale_channels) if scale_channels is not None else None
+        for module in (self.weigh, *self.predict):
             assert isinstance(module, nn.Conv2d)
+            assert module.bias is not None
             nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)
 
-    def forward(self, current_B3hw: Tensor, reference_B3hw: Tensor) -> FlowField:
-        """The field from current to reference; images are RGB in [-1, 1], sides multiples of 8."""
-        x = F.avg_pool2d(torch.cat([current_B3hw, reference_B3hw], dim=1), 2)
-        taps = []
-        for layer in self.encoder:
-            x = layer(x)
-            taps.append(x)
-        flows = [self.predict[0](x)]
-        for index, tap in enumerate(taps[-2:0:-1]):
-            size = tap.shape[-2:]
-            # every level speaks of pixels at stride 8, so flows need no factor on their way up
-            up = F.interpolate(flows[-1], size=size, mode="bilinear", align_corners=False)
-            deep = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-            x = self.decoder[index](torch.cat([tap, deep, up], dim=1))
-            flows.append(up + self.predict[index + 1](x))
+    def forward(
+        self, current_B3hw: Tensor, reference_B3hw: Tensor, guess_B2HW: Tensor | None = None
+    ) -> FlowField:
+        """The field from current to reference.
+
+        Args:
+            current_B3hw: RGB in [-1, 1], sides multiples of 32.
+            reference_B3hw: Of the same size.
+            guess_B2HW: A first flow in pixels of the stride-8 feature map; zeros where None.
+        """
+        batch, _, height, width = current_B3hw.shape
+        if guess_B2HW is None:
+            guess_B2HW = current_B3hw.new_zeros(batch, 2, height // FLOW_STRIDE, width // FLOW_STRIDE)
+        near = self.near(F.avg_pool2d(torch.cat([current_B3hw, reference_B3hw]), 2))
+        far = self.far(near)
+        matched, sureness = match(
+            self.describe(far[:batch]), self.describe(far[batch:]), self.nearness.exp()
+        )  # fmt: skip
+        guess = F.avg_pool2d(guess_B2HW, 2) / 2
+        x = self.coarse(
+            torch.cat(
+                [
+                    far[:batch],
+                    _warp_like(far[batch:], matched),
+                    _warp_like(far[batch:], guess),
+                    matched * 0.1,
+                    guess * 0.1,
+                    sureness,
+                ],
+                dim=1,
+            )
+        )
+        trust = self.weigh(x).sigmoid()
+        coarse = trust * guess + (1 - trust) * matched + self.predict[0](x)
+        # what the guess knows more finely than stride 16 comes back as far as it is trusted
+        up = _double(coarse) * 2 + _double(trust) * (guess_B2HW - _double(guess) * 2)
+        warped = _warp_like(near[batch:], up)
+        x = self.fine(torch.cat([near[:batch], warped, up * 0.1, _double(x)], dim=1))
+        flow = up + self.predict[1](x)
         scale = self.scale(x) if self.scale is not None else None
-        return FlowField(flows[-1], scale, tuple(reversed(flows)))
+        return FlowField(flow, scale, (flow, coarse * 2, matched * 2))
+
+
+def match(query_BCHW: Tensor, key_BCHW: Tensor, nearness: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each place of the query is in the key: the mean of all places under a softmax of similarities.
+
+    Args:
+        query_BCHW: Descriptors of the current frame.
+        key_BCHW: Descriptors of the reference.
+        nearness: How much similarity a squared cell of way costs; without it learning starts from nowhere.
+
+    Returns:
+        The way there, [B, 2, H, W], in pixels of these maps (float32), and the greatest share that one place
+        has, [B, 1, H, W].
+    """
+    channels, height, width = query_BCHW.shape[1:]
+    query_BNC = query_BCHW.flatten(2).transpose(1, 2)
+    alike_BNN = (query_BNC @ key_BCHW.flatten(2)).float() * channels**-0.5
+    rows = torch.arange(height, device=query_BCHW.device, dtype=torch.float32)
+    columns = torch.arange(width, device=query_BCHW.device, dtype=torch.float32)
+    places_2HW = torch.stack(
+        [columns[None, :].expand(height, width), rows[:, None].expand(height, width)]
+    )  # fmt: skip
+    places_N2 = places_2HW.flatten(1).transpose(0, 1)
+    far_NN = (places_N2[:, None] - places_N2[None]).square().sum(dim=-1)
+    share_BNN = (alike_BNN - far_NN * nearness).softmax(dim=-1)
+    with torch.autocast(query_BCHW.device.type, enabled=False):
+        there_BN2 = share_BNN @ places_N2
+    way = (there_BN2 - places_N2).transpose(1, 2).reshape(-1, 2, height, width)
+    return way, share_BNN.amax(dim=-1).reshape(-1, 1, height, width)
+
+
+def _warp_like(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
+    """A feature drawn along a flow of float32, in the feature's own type."""
+    return warp(feature_BCHW.float(), flow_B2HW.float()).to(feature_BCHW.dtype)
+
+
+def _double(x_BCHW: Tensor) -> Tensor:
+    return F.interpolate(x_BCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _conv(in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1) -> nn.Module:
+    return ConvAct(
+        in_channels, out_channels, kernel_size=3, stride=stride, dilation=dilation, slope=_SLOPE
+    )  # fmt: skip

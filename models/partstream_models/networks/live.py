@@ -21,9 +21,11 @@ from torch.nn import functional as F
 from partstream_core.labels import NUM_PARTS
 from partstream_models.networks.aspp import ASPP
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
+from partstream_models.networks.conv_gru import ConvGRUCell
 from partstream_models.networks.fcos import LEVELS, all_locations, decode_boxes
 from partstream_models.networks.identity import IdentityHead
 from partstream_models.networks.layers import ConvNormAct, SeparableConv, SharedSeparableConv
+from partstream_models.networks.light_flow import LightFlow
 from partstream_models.networks.mobilenet_v2 import TAP_CHANNELS, MobileNetV2
 
 FEATURE_CHANNELS = 96
@@ -166,13 +168,28 @@ class Heads(nn.Module):
         return DenseOutputs(person, distances, center, parameters, identity, masks, parts)
 
 
-class LiveNetwork(nn.Module):
-    """Backbone and heads together, as they are trained."""
+class LiveTemporal(nn.Module):
+    """What carries F from frame to frame: flow with a scale map, and the encoder of key frames.
+
+    h_k = GRU(F_k, propagate(h_{k-1})), h_0 = F_0: one step a key frame (ATEN, eqs. 4 and 6, made recurrent).
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.flow = LightFlow(scale_channels=FEATURE_CHANNELS)
+        self.encoder = ConvGRUCell(
+            in_channels=FEATURE_CHANNELS, state_channels=FEATURE_CHANNELS, separable=True, anchored=True
+        )
+
+
+class LiveNetwork(nn.Module):
+    """Backbone, heads and, if asked for, the temporal path, as they are trained."""
+
+    def __init__(self, *, temporal: bool = False) -> None:
+        super().__init__()
         self.backbone = Backbone()
         self.heads = Heads()
+        self.temporal = LiveTemporal() if temporal else None
 
     def forward(self, image_BCHW: Tensor) -> DenseOutputs:
         """Dense outputs of RGB images in [-1, 1], height and width multiples of 32."""

@@ -8,7 +8,7 @@ from typing import Any
 
 TERMS = (
     "total", "score", "parts", "parts_dice", "teacher", "box", "center", "mask", "rivals",
-    "identity", "triplet",
+    "identity", "triplet", "flow", "distillation",
 )  # fmt: skip
 
 

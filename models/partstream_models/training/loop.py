@@ -3,21 +3,21 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
-from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
+from partstream_models.data.batches import CacheStatistics
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.networks.live import LiveNetwork
+from partstream_models.training.lessons import make_lesson
 from partstream_models.training.log import RunLog
-from partstream_models.training.losses import LiveLoss
-from partstream_models.training.recipes import Recipe
+from partstream_models.training.recipes import Recipe, Subject
 
 SAVE_EVERY = 200
 LOG_EVERY = 20
@@ -59,8 +59,8 @@ class _Run:
     def __init__(
         self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions
     ) -> None:
-        self.recipe, self.options, self.cache, self.statistics = recipe, options, cache, statistics
-        self.network = LiveNetwork()
+        self.recipe, self.options = recipe, options
+        self.network = LiveNetwork(temporal=recipe.subject is not Subject.PICTURES)
         self.fresh: list[str] = []
         if options.start_from is not None:
             self.fresh = start_network(self.network, options.start_from)
@@ -69,11 +69,9 @@ class _Run:
         self.network.backbone.trunk.freeze_first(recipe.frozen_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        self.loss = LiveLoss(
-            config=recipe.loss,
-            num_identities=len(cache),
-            class_weights=torch.from_numpy(statistics.class_weights),
-        ).to(options.device)
+        self.lesson = make_lesson(recipe, cache, statistics, options.device)
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and self.lesson.learns(name))
         self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)
         self.log = RunLog(options.output_dir, tensorboard=options.tensorboard)
         self.step = 0
@@ -81,9 +79,10 @@ class _Run:
         self.seconds = 0.0
 
     def _groups(self) -> list[dict[str, object]]:
-        trunk = [p for p in self.network.backbone.trunk.parameters() if p.requires_grad]
-        known = {id(p) for p in self.network.backbone.trunk.parameters()}
-        rest = [p for p in self.network.parameters() if id(p) not in known] + list(self.loss.parameters())
+        named = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        trunk = [p for name, p in named if name.startswith("backbone.trunk.")]
+        rest = [p for name, p in named if not name.startswith("backbone.trunk.")]
+        rest += list(self.lesson.loss.parameters())
         rate = self.recipe.learning_rate
         return [
             {"params": trunk, "lr": rate * self.recipe.trunk_factor, "peak": rate * self.recipe.trunk_factor},
@@ -99,14 +98,7 @@ class _Run:
 
     def loop(self) -> None:
         """Train until the steps or the minutes are over."""
-        batches = Batches(
-            self.cache,
-            self.recipe.batches,
-            seed=self.recipe.seed,
-            first=self.step,
-            weights=self.statistics.photo_weights,
-        )
-        stream: Iterator[Batch] = iter(loader(batches, num_workers=self.options.num_workers))
+        stream = self.lesson.stream(first=self.step, num_workers=self.options.num_workers)
         bar = tqdm(total=self.recipe.num_steps, initial=self.step, desc=self.recipe.name, mininterval=5)
         while self.progress() < 1.0:
             start = time.monotonic()
@@ -123,17 +115,13 @@ class _Run:
                 self.save()
         bar.close()
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
+    def train_step(self, batch: Any) -> dict[str, float]:
         """One update; a batch whose loss is not finite is skipped and counted."""
         rate = _schedule(self.step, self.progress(), self.recipe.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * rate
-        self.network.train()
-        images = batch.images_BHWC.to(self.options.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.options.device, torch.bfloat16):
-            outputs = self.network(images)
-        terms: dict[str, Tensor] = self.loss(outputs, batch)
+        self.lesson.prepare(self.network)
+        terms = self.lesson.terms(self.network, batch)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             self.skipped += 1
@@ -165,7 +153,7 @@ class _Run:
         weights = folder / "average.safetensors"
         save_tensors(weights, self.average.state_dict(), notes=notes)
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        state |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
+        state |= {f"loss.{name}": tensor for name, tensor in self.lesson.loss.state_dict().items()}
         for number, row in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{number}.{name}": tensor for name, tensor in row.items()}
         save_tensors(folder / "state.safetensors", state, notes=notes | {"skipped": self.skipped})
@@ -174,7 +162,7 @@ class _Run:
     def finish(self) -> Path:
         """Write the averaged weights with centred embeddings."""
         network = copy.deepcopy(self.average)
-        self.loss.center(network)
+        self.lesson.finish(network)
         path = self.options.output_dir / "final.safetensors"
         save_tensors(path, network.state_dict(), notes=self.notes())
         return path
@@ -194,7 +182,7 @@ class _Run:
             raise ValueError(f"{path} belongs to recipe {notes.get('recipe')!r}, not {self.recipe.name!r}")
         try:
             self.network.load_state_dict(_under(tensors, "network."))
-            self.loss.load_state_dict(_under(tensors, "loss."))
+            self.lesson.loss.load_state_dict(_under(tensors, "loss."))
         except RuntimeError as error:
             raise ValueError(f"{path} belongs to another network or other photos: {error}") from error
         load_network(self.average, self.options.output_dir / "average.safetensors")

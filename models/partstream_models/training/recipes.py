@@ -2,10 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from partstream_models.data.batches import BatchConfig
 from partstream_models.data.compose import ComposeConfig
+from partstream_models.data.videos import VideoConfig
+from partstream_models.training.flow_pairs import FlowPairsConfig
 from partstream_models.training.losses import LossConfig
+
+
+class Subject(StrEnum):
+    """What a run of the live network learns from."""
+
+    PICTURES = "pictures"
+    """Frames by themselves: backbone and heads."""
+    FLOW = "flow"
+    """Pairs of frames: the flow network."""
+    VIDEO = "video"
+    """Key frames of clips and frames that borrow from them: the temporal path, or all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,6 +28,7 @@ class Recipe:
 
     name: str
     num_steps: int
+    subject: Subject = Subject.PICTURES
     learning_rate: float = 1.5e-3
     use_pretrained: bool = True
     """Start the trunk from pretrained weights where the run is given any."""
@@ -27,6 +42,13 @@ class Recipe:
     ema_decay: float = 0.998
     seed: int = 1
     batches: BatchConfig = field(default_factory=BatchConfig)
+    """Of `pictures`."""
+    flow: FlowPairsConfig = field(default_factory=FlowPairsConfig)
+    """Of `flow`."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """Of `video`."""
+    temporal_only: bool = False
+    """Of `video`: leave backbone and heads as they are."""
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
@@ -93,7 +115,7 @@ def live_clip() -> Recipe:
 
 
 def live_fine() -> Recipe:
-    """Fine-tuning: more photos as they are, and a background that weighs less; goes on from the clip stage."""
+    """Fine-tuning: more photos, and a background that weighs less; goes on from the clip stage."""
     recipe = live_clip()
     compose = replace(recipe.batches.compose, composite_share=0.3)
     return replace(
@@ -107,10 +129,52 @@ def live_fine() -> Recipe:
     )
 
 
+def live_flow() -> Recipe:
+    """The flow network of the live network, from pairs of frames; everything else stays as it is."""
+    return Recipe(
+        name="live-flow",
+        num_steps=6000,
+        subject=Subject.FLOW,
+        learning_rate=8e-4,
+        clip_norm=1.0,
+        seed=11,
+    )
+
+
+def live_temporal() -> Recipe:
+    """The temporal path on clips, before backbone and heads that stay as they are; goes on from the flow."""
+    return Recipe(
+        name="live-temporal",
+        num_steps=1500,
+        subject=Subject.VIDEO,
+        temporal_only=True,
+        learning_rate=5e-4,
+        ema_decay=0.995,
+        seed=3,
+        loss=LossConfig(background=0.35),
+    )
+
+
+def live_video() -> Recipe:
+    """Everything on clips (ATEN's joint training); goes on from the temporal path."""
+    return Recipe(
+        name="live-video",
+        num_steps=2000,
+        subject=Subject.VIDEO,
+        learning_rate=4e-4,
+        frozen_blocks=1,
+        seed=4,
+        loss=LossConfig(background=0.35),
+    )
+
+
 _ALL = (
     live_image,
     live_clip,
     live_fine,
+    live_flow,
+    live_temporal,
+    live_video,
     live_image_quick,
     quick_photos_only,
     quick_void_as_background,

@@ -1,0 +1,195 @@
+"""What a run of the live network learns in one step: from pictures, from pairs of frames, or from clips.
+
+A lesson draws batches and says what their losses are; the loop does the rest, which is the same for all.
+
+Shape suffixes: B batch, T frames, H height, W width, C colour channels (RGB).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Module
+from torch.utils.data import IterableDataset
+
+from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.videos import VideoBatch, VideoBatches
+from partstream_models.networks.light_flow import FLOW_UNIT, LOSS_WEIGHTS
+from partstream_models.networks.live import LiveNetwork
+from partstream_models.training.flow_pairs import FlowBatches, FlowPairs, flow_terms
+from partstream_models.training.losses import LiveLoss
+from partstream_models.training.recipes import Recipe, Subject
+from partstream_models.training.video import run_video, video_terms
+
+
+class Lesson(Protocol):
+    """What is learned."""
+
+    @property
+    def loss(self) -> Module:
+        """What is learned beside the network and does not ship."""
+        ...
+
+    def prepare(self, network: LiveNetwork) -> None:
+        """Put the network's modules into training or evaluation mode."""
+        ...
+
+    def learns(self, name: str) -> bool:
+        """Whether the network's parameter of that name may change."""
+        ...
+
+    def stream(self, *, first: int, num_workers: int) -> Iterator[Any]:
+        """Batches from that step on; each has `num_skipped`."""
+        ...
+
+    def terms(self, network: LiveNetwork, batch: Any) -> dict[str, Tensor]:
+        """Weighted terms of the loss by name."""
+        ...
+
+    def finish(self, network: LiveNetwork) -> None:
+        """A last change to the weights that ship."""
+        ...
+
+
+def make_lesson(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> Lesson:
+    """The lesson of a recipe."""
+    if recipe.subject is Subject.FLOW:
+        return FlowLesson(recipe, cache, device)
+    if recipe.subject is Subject.VIDEO:
+        return VideoLesson(recipe, cache, statistics, device)
+    return PictureLesson(recipe, cache, statistics, device)
+
+
+def _live_loss(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> LiveLoss:
+    return LiveLoss(
+        config=recipe.loss,
+        num_identities=len(cache),
+        class_weights=torch.from_numpy(statistics.class_weights),
+    ).to(device)
+
+
+class PictureLesson:
+    """Frames by themselves: backbone and heads."""
+
+    def __init__(self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> None:
+        self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
+        self.loss = _live_loss(recipe, cache, statistics, device)
+
+    def prepare(self, network: LiveNetwork) -> None:
+        """Everything is trained."""
+        network.train()
+
+    def learns(self, name: str) -> bool:
+        """Everything but the temporal path."""
+        return not name.startswith("temporal.")
+
+    def stream(self, *, first: int, num_workers: int) -> Iterator[Batch]:
+        """Batches of single scenes."""
+        batches = Batches(
+            self._cache,
+            self._recipe.batches,
+            seed=self._recipe.seed,
+            first=first,
+            weights=self._statistics.photo_weights,
+        )
+        return iter(loader(batches, num_workers=num_workers))
+
+    def terms(self, network: LiveNetwork, batch: Batch) -> dict[str, Tensor]:
+        """The terms of `LiveLoss`."""
+        images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._device, torch.bfloat16):
+            outputs = network(images)
+        found: dict[str, Tensor] = self.loss(outputs, batch)
+        return found
+
+    def finish(self, network: LiveNetwork) -> None:
+        """Centre the embeddings."""
+        self.loss.center(network)
+
+
+class VideoLesson:
+    """Clips: the temporal path, alone or with everything it works on."""
+
+    def __init__(self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> None:
+        self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
+        self.loss = _live_loss(recipe, cache, statistics, device)
+
+    def prepare(self, network: LiveNetwork) -> None:
+        """Frozen networks keep the statistics of their norms."""
+        network.train()
+        if self._recipe.temporal_only:
+            network.backbone.eval()
+            network.heads.eval()
+
+    def learns(self, name: str) -> bool:
+        """Everything, or the temporal path alone."""
+        return not self._recipe.temporal_only or name.startswith("temporal.")
+
+    def stream(self, *, first: int, num_workers: int) -> Iterator[VideoBatch]:
+        """Batches of clips."""
+        recipe = self._recipe
+        batches = VideoBatches(
+            self._cache, recipe.video, seed=recipe.seed, first=first, statistics=self._statistics
+        )
+        return iter(loader(batches, num_workers=num_workers))
+
+    def terms(self, network: LiveNetwork, batch: VideoBatch) -> dict[str, Tensor]:
+        """The terms of `LiveLoss` of both frames, flow and distillation."""
+        images = _tensor(batch.images_BTHWC, self._device).permute(0, 1, 4, 2, 3)
+        with torch.autocast(self._device, torch.bfloat16):
+            outputs = run_video(
+                network, images, batch.guesses_BT2hw.to(self._device), frozen=self._recipe.temporal_only
+            )
+        found: dict[str, Tensor] = self.loss(outputs.dense, batch.truth)
+        return found | video_terms(outputs, batch)
+
+    def finish(self, network: LiveNetwork) -> None:
+        """Centre the embeddings, if they were learned."""
+        if not self._recipe.temporal_only:
+            self.loss.center(network)
+
+
+class FlowLesson:
+    """Pairs of frames: the flow network alone."""
+
+    def __init__(self, recipe: Recipe, cache: PhotoCache, device: str) -> None:
+        self._recipe, self._cache, self._device = recipe, cache, device
+        self.loss = nn.Module()
+
+    def prepare(self, network: LiveNetwork) -> None:
+        """There are no norms in the flow network."""
+        network.eval()
+
+    def learns(self, name: str) -> bool:
+        """The flow network without the scale map, which means nothing without features."""
+        return name.startswith("temporal.flow.") and ".scale." not in name
+
+    def stream(self, *, first: int, num_workers: int) -> Iterator[FlowPairs]:
+        """Batches of pairs."""
+        recipe = self._recipe
+        batches: IterableDataset[FlowPairs] = FlowBatches(
+            self._cache, recipe.flow, seed=recipe.seed, first=first
+        )
+        return iter(loader(batches, num_workers=num_workers))
+
+    def terms(self, network: LiveNetwork, batch: FlowPairs) -> dict[str, Tensor]:
+        """Endpoint errors of all levels."""
+        assert network.temporal is not None
+        with torch.autocast(self._device, torch.bfloat16):
+            current, reference = (
+                image.to(self._device).contiguous(memory_format=torch.channels_last)
+                for image in (batch.current_B3HW, batch.reference_B3HW)
+            )
+            field = network.temporal.flow(current, reference, batch.guess_B2hw.to(self._device))
+        return flow_terms(field, batch, unit=FLOW_UNIT, weights=LOSS_WEIGHTS)
+
+    def finish(self, network: LiveNetwork) -> None:
+        """Nothing."""
+
+
+def _tensor(images: Tensor, device: str) -> Tensor:
+    """uint8 pixels as networks take them."""
+    return images.to(device).float() / 127.5 - 1
