@@ -68,7 +68,7 @@ def live(
         # Imported here, for torch takes seconds that --help and most mistakes need not wait.
         from partstream_export.live import LiveBundle, trace_live, write_live  # noqa: PLC0415
         from partstream_models.checkpoints import load_network  # noqa: PLC0415
-        from partstream_models.networks.live import LiveNetwork  # noqa: PLC0415
+        from partstream_models.networks.live import LiveNetwork, has_temporal  # noqa: PLC0415
 
         bundle = LiveBundle(version=version, evaluation=figures, model_card=card)
         bundle = replace(
@@ -76,7 +76,7 @@ def live(
             thresholds=_thresholds(bundle.thresholds, threshold or []),
             training_data=tuple(training_data or bundle.training_data),
         )
-        network = LiveNetwork()
+        network = LiveNetwork(temporal=has_temporal(checkpoint))
         load_network(network, checkpoint)
     with progress.status("tracing"):
         traced = trace_live(network, top_k=bundle.top_k)

@@ -34,6 +34,8 @@ TRAINING_DATA = (
     "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
 )
 """What the recipes of this repository train the live network on."""
+OVER_TIME = ("propagate", "temporal")
+"""Graphs that only a network with a temporal path has."""
 THRESHOLDS = Thresholds(score=0.5, nms=0.6, mask=0.5, candidate=0.05)
 
 
@@ -48,10 +50,12 @@ class LiveBundle:
     longer_side: int = 512
     thresholds: Thresholds = THRESHOLDS
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """What streams do that ask for nothing else; only bundles with a temporal path have a choice."""
     model_card: str | None = None
     """Text of the model card that goes with the weights."""
 
-    def manifest(self) -> Manifest:
+    def manifest(self, *, recurrent: bool) -> Manifest:
         """The manifest, still without its graphs."""
         return Manifest(
             name=self.name,
@@ -65,11 +69,13 @@ class LiveBundle:
             channels=Channels(
                 feature=FEATURE_CHANNELS, mask_features=MASK_CHANNELS, mask_parameters=NUM_MASK_PARAMETERS
             ),
-            capabilities=Capabilities(parts=PARTS[1:], embedding=EMBEDDING_CHANNELS, temporal="none"),
+            capabilities=Capabilities(
+                parts=PARTS[1:], embedding=EMBEDDING_CHANNELS, temporal="recurrent" if recurrent else "none"
+            ),
             input=InputSpec(longer_side=self.longer_side, multiple=MULTIPLE),
             top_k=self.top_k,
             thresholds=self.thresholds,
-            schedule=ScheduleConfig(interval=1),
+            schedule=self.schedule,
             evaluation=self.evaluation,
         )
 
@@ -118,10 +124,15 @@ def write_live(
             heads=OnnxGraph((draft / specs["heads"].file).read_bytes()),
             probed_heads=OnnxGraph(to_bytes(traced["heads"].model)),
             instances=OnnxGraph((draft / specs["instances"].file).read_bytes()),
+            over_time={
+                name: OnnxGraph((draft / specs[name].file).read_bytes())
+                for name in OVER_TIME
+                if name in specs
+            },
         )
         differences = live_differences(network, graphs, top_k=bundle.top_k, cases=cases)
         require_parity(differences)
-        write_manifest(draft, bundle.manifest(), specs)
+        write_manifest(draft, bundle.manifest(recurrent=network.temporal is not None), specs)
         if bundle.model_card is not None:
             (draft / MODEL_CARD_NAME).write_text(bundle.model_card, encoding="utf-8")
     return differences

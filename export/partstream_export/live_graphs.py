@@ -1,4 +1,4 @@
-"""The live network's three graphs, arranged for speed.
+"""The live network's graphs of one frame, arranged for speed; those over time are in `live_temporal`.
 
 What they compute is what `partstream_models.networks.live` computes; the order of work differs where that
 saves time on a CPU. Mask parameters are read at the chosen locations only, because there are K of them and
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from partstream_core.labels import NUM_PARTS
 from partstream_export.folding import folded
 from partstream_export.graphs import GraphDefinition, floats, indices
+from partstream_export.live_temporal import temporal_graphs
 from partstream_models.networks.condinst import LAYERS, MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.fcos import LEVELS, decode_boxes, level_locations
 from partstream_models.networks.identity import EMBEDDING_CHANNELS, pool_embeddings
@@ -38,8 +39,9 @@ PROBES = (
 
 
 def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, ...]:
-    """The definitions of `backbone`, `heads` and `instances` of a network."""
+    """The definitions of `backbone`, `heads` and `instances` of a network, and of those over time, if any."""
     lean = folded(network)
+    over_time = () if lean.temporal is None else temporal_graphs(lean.temporal)
     image = torch.zeros(2, 3, 96, 64)
     feature = torch.zeros(2, FEATURE_CHANNELS, 12, 8)
     rows = (torch.zeros(5, NUM_MASK_PARAMETERS), torch.ones(5, 3), torch.zeros(5, dtype=torch.int64))
@@ -83,6 +85,7 @@ def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, .
                 *rows,
             ),
         ),
+        *over_time,
     )
 
 

@@ -7,12 +7,13 @@ Shape suffixes: B batch, C channels, H and W network size, L locations, K chosen
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from partstream_export.live_temporal import temporal_inputs, temporal_reference
 from partstream_export.parity import Difference, OnnxGraph, compare
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import all_locations, decode_boxes
@@ -45,6 +46,8 @@ class LiveGraphs:
     probed_heads: OnnxGraph
     """The heads with their probes."""
     instances: OnnxGraph
+    over_time: Mapping[str, OnnxGraph] = field(default_factory=dict)
+    """`propagate` and `temporal`, where the network has a temporal path."""
 
 
 def live_differences(
@@ -81,6 +84,26 @@ def _case_differences(
         *compare("heads", name, {"scores in order": chosen.scores}, {"scores in order": heads["scores"]}),
         *compare("backbone and heads", name, {"scores": chosen.scores}, chained),
         *compare("instances", name, wanted, graphs.instances.run(rows)),
+        *_over_time(network, graphs, image, feature, name, generator),
+    ]
+
+
+def _over_time(
+    network: LiveNetwork,
+    graphs: LiveGraphs,
+    image: Tensor,
+    feature: Tensor,
+    name: str,
+    generator: torch.Generator,
+) -> list[Difference]:
+    if network.temporal is None:
+        return []
+    inputs = temporal_inputs(image, feature, generator)
+    wanted = temporal_reference(network.temporal, inputs)
+    return [
+        difference
+        for graph, runner in graphs.over_time.items()
+        for difference in compare(graph, name, wanted[graph], runner.run(inputs[graph]))
     ]
 
 

@@ -127,7 +127,7 @@ def test_a_still_target_borrows_the_encoded_feature_of_the_key_frame() -> None:
     assert network.temporal is not None
     with torch.no_grad():
         for module in network.temporal.flow.predict:
-            module.weight.zero_()  # type: ignore[union-attr, operator]
+            module.weight.zero_()  # type: ignore[operator]
         bias = network.temporal.flow.weigh.bias
         assert bias is not None
         bias.fill_(60.0)

@@ -12,6 +12,7 @@ Source: our small variant of HVISNet (one stage, identity branch, sampling) and 
 feature that is propagated).
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS
+from partstream_models.checkpoints import load_tensors
 from partstream_models.networks.aspp import ASPP
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.conv_gru import ConvGRUCell
@@ -195,6 +197,16 @@ class LiveNetwork(nn.Module):
         """Dense outputs of RGB images in [-1, 1], height and width multiples of 32."""
         outputs: DenseOutputs = self.heads(self.backbone(image_BCHW), image_BCHW)
         return outputs
+
+
+def has_temporal(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds a temporal path.
+
+    Raises:
+        ValueError: The file is missing or is no checkpoint.
+    """
+    tensors, _ = load_tensors(checkpoint)
+    return any(name.startswith("temporal.") for name in tensors)
 
 
 class SelectedOutputs(NamedTuple):
