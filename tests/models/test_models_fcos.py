@@ -68,17 +68,16 @@ def test_assignment_agrees_with_loops(
     for place in range(len(locations)):
         x, y = locations[place, :2].tolist()
         at = LEVELS[int(level[place])]
-        candidates, num_regions = {}, 0
+        candidates = {}
         for number, ((left, top, right, bottom), (cx, cy)) in enumerate(zip(boxes, centers, strict=True)):
             sides = (x - left, y - top, right - x, bottom - y)
             near = max(abs(x - cx), abs(y - cy)) <= radius * at.stride
             if not near or min(sides) <= 0:
                 continue
-            num_regions += 1
             if at.low <= max(sides) < at.high:
                 candidates[number] = (right - left) * (bottom - top)
         chosen = int(found.person_L[place])
-        if not candidates or (ambiguous and num_regions > 1):
+        if not candidates or (ambiguous and len(candidates) > 1):
             assert chosen == -1
         else:
             assert candidates[chosen] == min(candidates.values())

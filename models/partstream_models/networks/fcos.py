@@ -38,7 +38,10 @@ class SamplingConfig:
     radius: float = 1.5
     """Reach around the sampling center, in strides (FCOS 1.5; HVISNet's text says one half)."""
     ambiguous_negative: bool = False
-    """HVISNet: a location in the regions of two people is background; else it goes to the smallest box."""
+    """HVISNet: a location that would be positive for two people is background; else it goes to the smaller.
+
+    People whose sizes are of different levels are told apart by these and make nothing ambiguous.
+    """
 
     def __post_init__(self) -> None:
         if self.radius <= 0:
@@ -121,7 +124,7 @@ def assign(
     smallest, person = area_LN.min(dim=1)
     person = torch.where(smallest.isinf(), -1, person)
     if config.ambiguous_negative:
-        person = torch.where(region.sum(dim=1) > 1, -1, person)
+        person = torch.where(candidate.sum(dim=1) > 1, -1, person)
     distances = distances_LN4[torch.arange(num_locations, device=x.device), person.clamp(min=0)]
     return Targets(person, distances, centerness(distances))
 
