@@ -1,0 +1,1 @@
+"""Published data sets in their published layouts, each read into the same record."""
