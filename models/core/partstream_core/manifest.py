@@ -14,7 +14,8 @@ from typing import Any, Final
 from partstream_core.errors import BundleError
 from partstream_core.jsonread import Fields
 from partstream_core.labels import PARTS
-from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_core.schedule import ScheduleConfig
+from partstream_core.schedule.config import schedule_from_json, schedule_to_json
 
 FORMAT: Final = 1
 """The one manifest format there is."""
@@ -154,14 +155,14 @@ class Manifest:
             input=InputSpec(**_integers(fields.child("input"), "longer_side", "multiple")),
             top_k=fields.integer("top_k", minimum=1),
             thresholds=_thresholds(fields.child("thresholds")),
-            schedule=_schedule(fields.child("schedule")),
+            schedule=schedule_from_json(fields.child("schedule")),
             evaluation=dict(fields.child("evaluation").values()),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as `bundle.json` holds it."""
         document = {"format": self.format, **asdict(self)}
-        document["schedule"]["mode"] = str(self.schedule.mode)
+        document["schedule"] = schedule_to_json(self.schedule)
         plain: dict[str, Any] = json.loads(json.dumps(document))
         return plain
 
@@ -244,14 +245,6 @@ def _capabilities(fields: Fields) -> Capabilities:
 def _thresholds(fields: Fields) -> Thresholds:
     names = ("score", "nms", "mask", "candidate")
     return Thresholds(**{name: fields.number(name, minimum=0, maximum=1) for name in names})
-
-
-def _schedule(fields: Fields) -> ScheduleConfig:
-    mode = ScheduleMode(_one_of(fields, "mode", tuple(ScheduleMode)))
-    try:
-        return ScheduleConfig(mode=mode, interval=fields.integer("interval", minimum=1))
-    except ValueError as error:
-        raise fields.error("interval", str(error)) from error
 
 
 def _integers(fields: Fields, *names: str) -> dict[str, int]:

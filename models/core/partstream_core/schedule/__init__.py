@@ -1,0 +1,24 @@
+"""Which frames are key frames: the ones that run the backbone instead of borrowing features."""
+
+from partstream_core.key_frames import Segment, SegmentPlan
+from partstream_core.schedule.budget import Budget
+from partstream_core.schedule.config import Band, ScheduleConfig, ScheduleError, ScheduleMode, Triggers
+from partstream_core.schedule.scheduler import Decision, KeyFrameScheduler, Observation, Reason, segment_plan
+from partstream_core.schedule.state import SchedulerState
+
+__all__ = [
+    "Band",
+    "Budget",
+    "Decision",
+    "KeyFrameScheduler",
+    "Observation",
+    "Reason",
+    "ScheduleConfig",
+    "ScheduleError",
+    "ScheduleMode",
+    "SchedulerState",
+    "Segment",
+    "SegmentPlan",
+    "Triggers",
+    "segment_plan",
+]
