@@ -1,28 +1,35 @@
-"""`partstream-train`: run a recipe on the CCP photos, or go on where its output folder stands."""
+"""`partstream-train`: run a recipe, or go on where its output folder stands.
 
-from collections.abc import Sequence
+The live network's recipes learn from the CCP photos; those of the papers' networks from clips that are
+composed from these photos, or from a published data set (`--format`), in one process or several (`torchrun`).
+"""
+
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from partstream_models.checkpoints import start_network
 from partstream_models.commands import (
     DEFAULT_CACHE,
     CacheOption,
-    DataOption,
-    WeightsOption,
+    OptionalWeightsOption,
     hint_source,
     new_app,
     run,
 )
 from partstream_models.data.batches import cache_statistics
 from partstream_models.data.ccp_cache import PhotoCache, training_ids
+from partstream_models.data.readers.formats import DataFormat
 from partstream_models.networks.live import LiveNetwork
+from partstream_models.train_paper import PaperChoices, check_device, run_paper
 from partstream_models.training.loop import RunOptions
 from partstream_models.training.loop import train as train_recipe
+from partstream_models.training.paper import PaperOptions
+from partstream_models.training.paper_recipes import PAPER_RECIPES
 from partstream_models.training.recipes import RECIPES, Recipe
 
 PRETRAINED = "deeplabv3_mnv2_pascal_quant.dequant.pt"
@@ -36,28 +43,56 @@ def _list_recipes(wanted: bool) -> None:
         return
     for name, make in RECIPES.items():
         typer.echo(f"{name:36} {make().num_steps:6} steps  {(make.__doc__ or '').strip()}")
+    for name, make_paper in PAPER_RECIPES.items():
+        steps = make_paper().fit.num_steps
+        typer.echo(f"{name:36} {steps:6} steps  {(make_paper.__doc__ or '').strip()}")
     raise typer.Exit
+
+
+_Checkpoint = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="A public checkpoint to start from.")
+]
 
 
 @_app.command()
 def train(  # noqa: PLR0913 - the options of a command
     recipe: Annotated[str, typer.Argument(help="Name of a recipe; --list shows them.")],
     *,
-    data: DataOption,
-    weights: WeightsOption,
+    data: Annotated[
+        Path,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="The CCP folder (photos/, labels/, val.txt), or that of --format.",
+        ),
+    ],
+    data_format: Annotated[
+        DataFormat | None,
+        typer.Option("--format", help="A published data set; without it, clips are composed."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="What of the data set is learned from.")] = "train",
+    val_split: Annotated[str | None, typer.Option(help="What of the data set is evaluated on.")] = None,
+    weights: OptionalWeightsOption = None,
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder of the run; runs/RECIPE where left out.")
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Ends the run early; the learning rate falls accordingly.")
+    minutes: Annotated[float | None, typer.Option(help="Ends the run early.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Another number of steps; papers' networks.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Another number of draws a step; papers' networks.")
+    ] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between evaluations; papers' networks.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.")] = None,
     start_from: Annotated[
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="Checkpoint to start from, weights only."),
     ] = None,
+    resnet: _Checkpoint = None,
+    flownet: _Checkpoint = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the training process.")] = 2,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that draw batches.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes (live) or threads that draw batches.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard events too.")] = False,
     cache: CacheOption = DEFAULT_CACHE,
@@ -66,16 +101,47 @@ def train(  # noqa: PLR0913 - the options of a command
     ] = False,
 ) -> None:
     """Train a recipe; a run that was cut short goes on when the same command is given again."""
-    plan = find_recipe(recipe)
-    if seed is not None:
-        plan = replace(plan, seed=seed)
     if minutes is not None and minutes <= 0:
         raise ValueError(f"--minutes must be positive, got {minutes}")
-    _check_device(device)
-    if start_from is not None:
-        fresh = start_network(LiveNetwork(), start_from)  # before the photos are read, which takes minutes
-        if fresh:
-            typer.echo(f"{start_from} lacks {len(fresh)} tensors, such as {fresh[0]}: these start fresh")
+    check_device(device)
+
+    def photos() -> PhotoCache:
+        return PhotoCache(data, cache, training_ids(data), hint_source(weights))
+
+    if recipe in PAPER_RECIPES:
+        if tensorboard:
+            raise ValueError("--tensorboard is for the live network; the papers' networks write log.jsonl")
+        paper_options = PaperOptions(
+            output_dir=out or Path("runs") / recipe,
+            minutes=minutes,
+            num_threads=threads,
+            num_workers=workers,
+            device=device,
+            evaluate_every=evaluate_every,
+            resnet=resnet,
+            flownet=flownet,
+            start_from=start_from,
+        )
+        choices = PaperChoices(
+            data=data,
+            data_format=data_format,
+            split=split,
+            val_split=val_split,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+        )
+        run_paper(recipe, choices, paper_options, photos, os.environ)
+        return
+    plan = find_recipe(recipe)
+    asked = {"--format": data_format, "--steps": steps, "--batch": batch, "--evaluate-every": evaluate_every}
+    for option, value in (asked | {"--resnet": resnet, "--flownet": flownet}).items():
+        if value is not None:
+            raise ValueError(f"{option} is for the papers' networks, and {recipe} is none")
+    if weights is None:
+        raise ValueError(f"{recipe} needs --weights, the folder of pretrained *.dequant.pt")
+    if seed is not None:
+        plan = replace(plan, seed=seed)
     options = RunOptions(
         output_dir=out or Path("runs") / plan.name,
         minutes=minutes,
@@ -86,9 +152,21 @@ def train(  # noqa: PLR0913 - the options of a command
         device=device,
         tensorboard=tensorboard,
     )
-    photos = PhotoCache(data, cache, training_ids(data), hint_source(weights))
-    typer.echo(f"{len(photos)} photos, {photos.num_skipped} skipped")
-    typer.echo(f"averaged weights: {train_recipe(plan, photos, cache_statistics(photos, cache), options)}")
+    _train_live(plan, options, photos, cache)
+
+
+def _train_live(plan: Recipe, options: RunOptions, photos: Callable[[], PhotoCache], cache: Path) -> None:
+    if options.start_from is not None:
+        fresh = start_network(
+            LiveNetwork(), options.start_from
+        )  # before the photos are read, which takes minutes
+        if fresh:
+            typer.echo(
+                f"{options.start_from} lacks {len(fresh)} tensors, such as {fresh[0]}: these start fresh"
+            )
+    read = photos()
+    typer.echo(f"{len(read)} photos, {read.num_skipped} skipped")
+    typer.echo(f"averaged weights: {train_recipe(plan, read, cache_statistics(read, cache), options)}")
 
 
 def find_recipe(name: str) -> Recipe:
@@ -98,21 +176,14 @@ def find_recipe(name: str) -> Recipe:
         ValueError: There is none; the message lists those there are.
     """
     if name not in RECIPES:
-        raise ValueError(f"no recipe named {name!r}; there are {', '.join(RECIPES)}")
+        raise ValueError(f"no recipe named {name!r}; there are {', '.join((*RECIPES, *PAPER_RECIPES))}")
     return RECIPES[name]()
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"no such device: {name!r}") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the command."""
     run(_app, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ from partstream_models.networks.rpn import (
     decode_boxes,
     encode_boxes,
     iou,
+    kept_by_nms,
     make_anchors,
     propose,
     sample_anchors,
@@ -127,6 +128,27 @@ def test_proposals_are_inside_apart_and_best_first() -> None:
     assert boxes.max() <= 32
     overlaps = iou(boxes, boxes).fill_diagonal_(0)
     assert overlaps.max() <= 0.7 + 1e-6
+
+
+def nms_by_loops(boxes: list[list[float]], scores: list[float], limit: float, most: int) -> list[int]:
+    """The best box left is kept, and all that overlap it too much go, until none is left."""
+    left = sorted(range(len(boxes)), key=lambda number: -scores[number])
+    kept: list[int] = []
+    while left and len(kept) < most:
+        best = left.pop(0)
+        kept.append(best)
+        left = [number for number in left if overlap(boxes[best], boxes[number]) <= limit]
+    return kept
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("most", [4, 100])
+def test_non_maximum_suppression_agrees_with_loops(limit: float, most: int) -> None:
+    boxes = random_boxes(80, seed=11)
+    scores = torch.rand(80, generator=torch.Generator().manual_seed(5))
+    kept = kept_by_nms(boxes, scores, iou_threshold=limit, max_kept=most)
+    assert kept.tolist() == nms_by_loops(boxes.tolist(), scores.tolist(), limit, most)
+    assert len(kept_by_nms(boxes[:0], scores[:0], iou_threshold=limit, max_kept=most)) == 0
 
 
 def align_by_loops(feature_CHW: Tensor, box: list[float], size: int, stride: int) -> Tensor:

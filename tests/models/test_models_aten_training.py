@@ -1,5 +1,6 @@
 """ATEN's training: frames of a step, truth, losses, the loop, and a clip that is learned."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from partstream_core.labels import VOID
+from partstream_models.checkpoints import save_tensors
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED
-from partstream_models.train_aten import main
-from partstream_models.training.aten_recipes import (
-    ATEN_RECIPES,
-    AtenOptions,
-    AtenRecipe,
-    aten_overfit,
-    train_aten,
-)
+from partstream_models.train import main
+from partstream_models.training.aten_recipes import ATEN_RECIPES, AtenRecipe, aten_overfit
+from partstream_models.training.aten_sources import ClipSource
 from partstream_models.training.aten_task import AtenTask, SamplingConfig, draw_frames, image_of, truth_of
 from partstream_models.training.fit import Fit, FitConfig, Optimiser
+from partstream_models.training.paper import PaperOptions, scheduled, train_paper
 from partstream_models.training.parsing_rcnn_loss import FrameTruth, parsing_loss, parsing_rcnn_losses
 
 
@@ -163,61 +161,85 @@ def few_steps(num_steps: int) -> AtenRecipe:
 def test_a_clip_is_being_learned_through_encoding_and_propagation(photos: PhotoCache) -> None:
     torch.manual_seed(0)
     recipe, clip = few_steps(60), plain_clip(photos)
-    task = AtenTask(ATEN(recipe.network), lambda _: clip, recipe.sampling)
+    task = AtenTask(ATEN(recipe.network), ClipSource(lambda _: clip, recipe.sampling))
     totals = [report.terms["total"] for report in Fit(task, recipe.fit, name=recipe.name).steps()]
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:5])
 
 
 def test_half_precision_training_has_finite_losses(photos: PhotoCache) -> None:
     recipe, clip = few_steps(2), plain_clip(photos)
-    task = AtenTask(ATEN(recipe.network), lambda _: clip, recipe.sampling)
+    task = AtenTask(ATEN(recipe.network), ClipSource(lambda _: clip, recipe.sampling))
     fit = Fit(task, replace(recipe.fit, bf16=True), name=recipe.name)
     assert not any(report.skipped for report in fit.steps())
 
 
-def test_a_run_leaves_weights_and_goes_on(photos: PhotoCache, tmp_path: Path) -> None:
-    options = AtenOptions(output_dir=tmp_path)
-    first = train_aten(few_steps(2), photos, options)
-    assert first.weights.is_file()
-    assert first.mean_iou is not None
-    assert 0 <= first.mean_iou <= 1
+def test_a_run_leaves_weights_scores_and_a_log_and_goes_on(photos: PhotoCache, tmp_path: Path) -> None:
+    options = PaperOptions(output_dir=tmp_path, evaluate_every=2)
+    first = train_paper(few_steps(2), photos, options)
+    assert 0 <= first.scores["mean_iou"] <= 1
     before = first.weights.read_bytes()
-    assert train_aten(few_steps(3), photos, options).weights.read_bytes() != before
+    assert train_paper(few_steps(3), photos, options).weights.read_bytes() != before
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "scores" in line] == [2, 3]
 
 
 def test_recipes_have_names_and_the_published_schedules() -> None:
     assert set(ATEN_RECIPES) == {make().name for make in ATEN_RECIPES.values()}
-    vip, davis = ATEN_RECIPES["aten-vip"](), ATEN_RECIPES["aten-davis"]()
-    assert (vip.fit.drops, davis.fit.drops) == ((20 / 40,), (20 / 50,))
-    assert vip.fit.optimiser is davis.fit.optimiser is Optimiser.SGD
-    assert max(vip.size) == 512
-    assert davis.size == (384, 640)
+    vip, davis = ATEN_RECIPES["aten-r50"](), ATEN_RECIPES["aten-r101-davis"]()
+    for recipe, epochs, num_labelled in ((vip, 40, 18_468), (davis, 50, 2079)):
+        planned = scheduled(recipe, num_labelled).fit
+        steps_an_epoch = planned.num_steps / epochs
+        assert steps_an_epoch == pytest.approx(num_labelled / 8, abs=1)
+        assert planned.optimiser is Optimiser.SGD
+        assert planned.rate(int(19.9 * steps_an_epoch)) == pytest.approx(1e-3)
+        assert planned.rate(int(20.1 * steps_an_epoch)) == pytest.approx(1e-4)
+        assert planned.rate(planned.num_steps - 1) == pytest.approx(1e-4)
+    assert max(vip.size) == vip.view.longer_side == 512
+    assert davis.size == davis.view.crop == (384, 640)
+    assert davis.needs < vip.needs
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["no-such"], "no recipe named 'no-such'"),
-        (["aten-overfit", "--resnet", "nowhere.pth"], "stride_on_3x3"),
-        (["aten-vip", "--resnet", "nowhere.pth"], "no checkpoint at nowhere.pth"),
-        (["aten-overfit", "--flownet", "nowhere.pth"], "no checkpoint at nowhere.pth"),
+        (["aten-overfit", "--resnet", "CHECKPOINT"], "stride_on_3x3"),
+        (["aten-r50", "--resnet", "CHECKPOINT"], "does not fit ResNet"),
+        (["aten-overfit", "--flownet", "CHECKPOINT"], "does not fit FlowNetS"),
+        (["aten-overfit", "--from", "CHECKPOINT"], "does not fit ATEN"),
+        (["flownet-s-reduced", "--resnet", "CHECKPOINT"], "has no ResNet"),
+        (["aten-r50", "--resnet", "nowhere.pth"], "nowhere.pth"),
         (["aten-overfit", "--steps", "0"], "num_steps"),
+        (["aten-overfit", "--batch", "0"], "batch must be"),
+        (["aten-overfit", "--minutes", "0"], "--minutes must be positive"),
+        (["aten-overfit", "--tensorboard"], "log.jsonl"),
+        (["aten-r50", "--format", "vip"], "no folder"),
+        (["aten-r50", "--format", "coco"], "coco has no parts"),
+        (["flownet-s", "--format", "davis"], "davis has no flow"),
+        (["aten-r50", "--format", "imagenet"], "imagenet"),
+        (["live-image", "--format", "vip"], "--format is for the papers' networks"),
     ],
 )
-def test_mistakes_are_one_line(
-    arguments: list[str], told: str, ccp_tree: Path, capsys: pytest.CaptureFixture[str]
+def test_mistakes_end_with_status_2_and_say_what_is_wrong(
+    arguments: list[str], told: str, ccp_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    save_tensors(checkpoint, {"x": torch.zeros(2)})
+    given = [str(checkpoint) if argument == "CHECKPOINT" else argument for argument in arguments]
     with pytest.raises(SystemExit) as left:
-        main([*arguments, "--data", str(ccp_tree)])
+        main(
+            [*given, "--data", str(ccp_tree), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "c")]
+        )
     assert left.value.code == 2
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_that_is_not_there_is_said(ccp_tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["aten-overfit", "--device", "cuda", "--data", str(ccp_tree)])
-    assert "no CUDA device" in capsys.readouterr().err
+    assert "this machine has 0 CUDA devices" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,9 @@ def load_resnet(network: ResNet, path: Path) -> None:
 
 
 def load_flownet_s(network: FlowNetS, path: Path) -> None:
-    """Take FlowNet-S's weights; the scale map stays one, and biases the checkpoint has not got become zero.
+    """Take FlowNet-S's weights, the public ones or those of a run of ours.
+
+    The scale map stays one, and biases that the checkpoint has not got become zero.
 
     Raises:
         ValueError: The checkpoint is none of FlowNet-S without batch norm, or of another width.
@@ -43,7 +45,7 @@ def load_flownet_s(network: FlowNetS, path: Path) -> None:
     tensors = read_checkpoint(path)
     chosen: dict[str, Tensor | None] = {}
     for name, theirs in _flow_names(network):
-        tensor = tensors.get(theirs)
+        tensor = tensors.get(name, tensors.get(theirs))
         if tensor is None and name.startswith(_ZERO_WHERE_MISSING) and name.endswith("bias"):
             tensor = torch.zeros_like(network.state_dict()[name])
         chosen[name] = tensor

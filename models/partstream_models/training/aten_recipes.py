@@ -1,77 +1,165 @@
-"""Recipes of ATEN, and how one is run.
+"""Recipes of ATEN.
 
-The schedules are ATEN's (Zhou et al., MM 2018, section 5.1); the number of steps is ours, because clips drawn
-without end have no epochs. The drop of the learning rate comes at the same share of the run.
+Schedules, sizes and epochs are ATEN's (Zhou et al., MM 2018, section 5.1). The batch of eight (four GPUs with
+two each) and the thousand steps that stand for an epoch where clips are composed without end are those of its
+public code.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from partstream_core.labels import NUM_PARTS
-from partstream_core.metrics.semantic import confusion_matrix, mean_iou
-from partstream_models.checkpoints import save_tensors
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.readers.formats import Known
+from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN, ATEN_DAVIS, ATEN_REDUCED, ATEN_VIP, ATENConfig
 from partstream_models.networks.pretrained import load_flownet_s, load_resnet
-from partstream_models.training.aten_task import AtenTask, SamplingConfig, image_of, truth_of
-from partstream_models.training.fit import Fit, FitConfig, Optimiser
-from partstream_models.video_methods import AdaptiveTemporalEncoding, VideoMethod, parse_clip
+from partstream_models.training.aten_scores import clip_mean_iou, recordings_mean_iou
+from partstream_models.training.aten_sources import ClipSource, RecordingSource
+from partstream_models.training.aten_task import AtenSource, AtenTask, SamplingConfig
+from partstream_models.training.fit import FitConfig, Optimiser
+from partstream_models.training.paper import DataSet, Material, PaperOptions, Prepared
+from partstream_models.video_methods import AdaptiveTemporalEncoding
 
-SAVE_EVERY = 200
+NUM_EVALUATED = 20
+"""Clips or recordings that an evaluation parses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtenRecipe:
-    """Everything that decides a run but data, budget and threads."""
+    """Everything that decides a run but data, budget and device."""
 
     name: str
     network: ATENConfig
     fit: FitConfig
     size: tuple[int, int]
-    """Height and width of the clips."""
+    """Height and width of composed clips."""
+    view: ViewConfig = field(default_factory=lambda: ViewConfig(longer_side=512))
+    """What is shown of a data set's frames in training."""
+    test_view: ViewConfig = field(default_factory=lambda: ViewConfig(longer_side=512, mirror=False))
+    epochs: int | None = None
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=9))
     one_clip: bool = False
     """Learn a single clip by heart: whether everything that should learn does."""
 
+    @property
+    def two_classes(self) -> bool:
+        """Whether people are told from the rest, and nothing else."""
+        return self.network.heads.num_classes == 2
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AtenOptions:
-    """Where a recipe runs, and on what it builds."""
+    @property
+    def needs(self) -> frozenset[Known]:
+        """Parts, unless people are told from the rest alone."""
+        return frozenset({Known.INSTANCES} if self.two_classes else {Known.INSTANCES, Known.PARTS})
 
-    output_dir: Path
-    minutes: float | None = None
-    num_threads: int = 1
-    device: str = "cpu"
-    resnet: Path | None = None
-    """ImageNet weights of the trunk, as torchvision publishes them."""
-    flownet: Path | None = None
-    """Weights of FlowNet-S."""
+    @property
+    def method(self) -> AdaptiveTemporalEncoding:
+        """How the network parses a clip."""
+        return AdaptiveTemporalEncoding(
+            length=self.sampling.length, encoding_range=self.sampling.encoding_range
+        )
+
+    def with_fit(self, fit: FitConfig) -> "AtenRecipe":
+        """The same with another schedule."""
+        return replace(self, fit=fit)
+
+    def build(self, options: PaperOptions) -> ATEN:
+        """The network with the pretrained weights that were named.
+
+        Raises:
+            ValueError: A checkpoint does not fit.
+        """
+        network = ATEN(self.network)
+        if options.resnet is not None:
+            load_resnet(network.backbone.trunk, options.resnet)
+        if options.flownet is not None:
+            load_flownet_s(network.flow, options.flownet)
+        return network
+
+    def prepare(self, network: ATEN, material: Material, options: PaperOptions) -> Prepared:
+        """The draws of a data set or of composed clips, and how the network is judged on others."""
+        seed, device = self.fit.seed, options.device
+        if isinstance(material, DataSet):
+            source: AtenSource = RecordingSource(
+                material.training, self.sampling, self.view, seed, self.two_classes
+            )
+
+            def evaluate() -> dict[str, float]:
+                shown = material.validation[:NUM_EVALUATED]
+                iou = recordings_mean_iou(network, shown, self.test_view, self.method, device=device)
+                return {"mean_iou": iou}
+
+            judged = bool(material.validation)
+            return Prepared(
+                AtenTask(network, options.ahead(source.draw), seed, device), evaluate if judged else None
+            )
+        clips = ComposedClips(self, material)
+        source = ClipSource(clips.of_draw, self.sampling, seed, self.two_classes)
+
+        def evaluate_clips() -> dict[str, float]:
+            shown = [clips.of_draw(0)] if self.one_clip else [clips.unseen(n) for n in range(NUM_EVALUATED)]
+            return {"mean_iou": clip_mean_iou(network, shown, self.method, device=device)}
+
+        return Prepared(AtenTask(network, options.ahead(source.draw), seed, device), evaluate_clips)
 
 
-def aten_vip() -> AtenRecipe:
-    """ATEN with ResNet-50 and Parsing R-CNN; longer side 512, the rate drops half-way."""
-    fit = FitConfig(num_steps=40_000, drops=(0.5,), bf16=True)
-    return AtenRecipe(name="aten-vip", network=_for_torchvision(ATEN_VIP), fit=fit, size=(288, 512))
+class ComposedClips:
+    """The clip of each draw; where it is one and the same, it is held."""
+
+    def __init__(self, recipe: AtenRecipe, photos: PhotoCache) -> None:
+        self._recipe, self._photos = recipe, photos
+        self._held = self._draw(recipe.fit.seed, 0) if recipe.one_clip else None
+
+    def of_draw(self, number: int) -> Clip:
+        """It follows from the recipe and the number alone."""
+        return self._held or self._draw(self._recipe.fit.seed, number)
+
+    def unseen(self, number: int) -> Clip:
+        """A clip of another series than those of draws."""
+        return self._draw(self._recipe.fit.seed + 1_000_000, number)
+
+    def _draw(self, seed: int, number: int) -> Clip:
+        height, width = self._recipe.size
+        return draw_clip(
+            self._photos, seed=seed, number=number, height=height, width=width, config=self._recipe.clip
+        )
 
 
-def aten_davis() -> AtenRecipe:
-    """ATEN with ResNet-101, people against the rest; 384x640, the rate drops after 20 of 50 parts."""
-    fit = FitConfig(num_steps=50_000, drops=(0.4,), bf16=True)
-    return AtenRecipe(name="aten-davis", network=_for_torchvision(ATEN_DAVIS), fit=fit, size=(384, 640))
+def aten_r50() -> AtenRecipe:
+    """ATEN of VIP: ResNet-50, Parsing R-CNN, longer side 512; 40 epochs, the rate drops after 20."""
+    fit = FitConfig(num_steps=40_000, batch=8, drops=(20 / 40,), bf16=True)
+    return AtenRecipe(
+        name="aten-r50", network=_for_torchvision(ATEN_VIP), fit=fit, size=(288, 512), epochs=40
+    )
+
+
+def aten_r101_davis() -> AtenRecipe:
+    """ATEN of DAVIS: ResNet-101, people against the rest, crops of 384x640; 50 epochs, drop after 20."""
+    fit = FitConfig(num_steps=50_000, batch=8, drops=(20 / 50,), bf16=True)
+    return AtenRecipe(
+        name="aten-r101-davis",
+        network=_for_torchvision(ATEN_DAVIS),
+        fit=fit,
+        size=(384, 640),
+        view=ViewConfig(crop=(384, 640)),
+        test_view=ViewConfig(longer_side=896, mirror=False),
+        epochs=50,
+    )
 
 
 def aten_reduced() -> AtenRecipe:
     """A narrow ATEN on small clips: for comparisons on one thread, in an hour."""
     fit = FitConfig(num_steps=12_000, learning_rate=1e-3, drops=(0.75,), optimiser=Optimiser.ADAMW)
-    return AtenRecipe(name="aten-reduced", network=ATEN_REDUCED, fit=fit, size=(128, 192))
+    return AtenRecipe(
+        name="aten-reduced",
+        network=ATEN_REDUCED,
+        fit=fit,
+        size=(128, 192),
+        view=ViewConfig(longer_side=192),
+        test_view=ViewConfig(longer_side=192, mirror=False),
+    )
 
 
 def aten_overfit() -> AtenRecipe:
@@ -87,11 +175,31 @@ def aten_overfit() -> AtenRecipe:
     )
 
 
-def aten_vip_overfit() -> AtenRecipe:
-    """The full-size ATEN learns one clip by heart: for a GPU."""
+def aten_r50_overfit() -> AtenRecipe:
+    """The full-size ATEN of VIP learns one clip by heart: for a GPU."""
     fit = FitConfig(num_steps=2000, learning_rate=2e-4, drops=(0.75,), optimiser=Optimiser.ADAMW, bf16=True)
     return replace(
-        aten_vip(), name="aten-vip-overfit", fit=fit, size=(256, 256), clip=_plain_clip(), one_clip=True
+        aten_r50(),
+        name="aten-r50-overfit",
+        fit=fit,
+        size=(256, 256),
+        epochs=None,
+        clip=_plain_clip(),
+        one_clip=True,
+    )
+
+
+def aten_r101_davis_overfit() -> AtenRecipe:
+    """The full-size ATEN of DAVIS learns one clip by heart: for a GPU."""
+    fit = replace(aten_r50_overfit().fit, num_steps=1000)
+    return replace(
+        aten_r101_davis(),
+        name="aten-r101-davis-overfit",
+        fit=fit,
+        size=(256, 256),
+        epochs=None,
+        clip=_plain_clip(),
+        one_clip=True,
     )
 
 
@@ -114,92 +222,5 @@ def _for_torchvision(network: ATENConfig) -> ATENConfig:
     return replace(network, backbone=replace(network.backbone, trunk=trunk))
 
 
-_ALL = (aten_vip, aten_davis, aten_reduced, aten_overfit, aten_vip_overfit)
+_ALL = (aten_r50, aten_r101_davis, aten_reduced, aten_overfit, aten_r50_overfit, aten_r101_davis_overfit)
 ATEN_RECIPES: Mapping[str, Callable[[], AtenRecipe]] = {make().name: make for make in _ALL}
-
-
-@dataclass(frozen=True, slots=True)
-class AtenResult:
-    """What a run left."""
-
-    weights: Path
-    mean_iou: float | None
-    """Of the clip that was learned by heart; None where there is no such clip."""
-
-
-def train_aten(recipe: AtenRecipe, cache: PhotoCache, options: AtenOptions) -> AtenResult:
-    """Run a recipe, or go on where its output folder stands."""
-    torch.manual_seed(recipe.fit.seed)
-    torch.set_num_threads(options.num_threads)
-    network = build(recipe, options)
-    clips = _Clips(recipe, cache)
-    task = AtenTask(network, clips.of_step, recipe.sampling, recipe.fit.seed, options.device)
-    fit = Fit(task, recipe.fit, name=recipe.name, device=options.device)
-    state = options.output_dir / "state.safetensors"
-    if state.is_file():
-        fit.resume(state)
-    bar = tqdm(total=recipe.fit.num_steps, initial=fit.step, desc=recipe.name, mininterval=5)
-    for report in fit.steps(minutes=options.minutes):
-        bar.update()
-        bar.set_postfix({name: f"{value:.3f}" for name, value in report.terms.items()}, refresh=False)
-        if report.step % SAVE_EVERY == 0:
-            fit.save(state)
-    bar.close()
-    fit.save(state)
-    weights = options.output_dir / "final.safetensors"
-    save_tensors(weights, network.state_dict(), notes={"recipe": recipe.name, "step": fit.step})
-    if not recipe.one_clip:
-        return AtenResult(weights, None)
-    sampling = recipe.sampling
-    method = AdaptiveTemporalEncoding(length=sampling.length, encoding_range=sampling.encoding_range)
-    return AtenResult(weights, clip_mean_iou(network, clips.of_step(0), method, device=options.device))
-
-
-def build(recipe: AtenRecipe, options: AtenOptions) -> ATEN:
-    """The recipe's network with the pretrained weights that were named, on the device.
-
-    Raises:
-        ValueError: A checkpoint does not fit.
-    """
-    network = ATEN(recipe.network)
-    if options.resnet is not None:
-        load_resnet(network.backbone.trunk, options.resnet)
-    if options.flownet is not None:
-        load_flownet_s(network.flow, options.flownet)
-    return network.to(options.device)
-
-
-def clip_mean_iou(network: ATEN, clip: Clip, method: VideoMethod, *, device: str = "cpu") -> float:
-    """Mean IoU of the parts over all frames of a clip."""
-    two_classes = network.config.heads.num_classes == 2
-    num_frames = len(clip.images_THWC)
-    images = torch.cat([image_of(clip, frame, device) for frame in range(num_frames)])
-    total = np.zeros((NUM_PARTS, NUM_PARTS), np.int64)
-    for frame, parsed in enumerate(parse_clip(network, images, method)):
-        truth = truth_of(clip, frame, two_classes=two_classes).parts_HW.numpy().astype(np.uint8)
-        total += confusion_matrix(truth, parsed.part_map_HW.numpy().astype(np.uint8))
-    return mean_iou(total)
-
-
-class _Clips:
-    """The clip of each step; the last one drawn is held."""
-
-    def __init__(self, recipe: AtenRecipe, cache: PhotoCache) -> None:
-        self._recipe, self._cache = recipe, cache
-        self._held: tuple[int, Clip] | None = None
-
-    def of_step(self, step: int) -> Clip:
-        """It follows from the recipe and the step alone."""
-        number = 0 if self._recipe.one_clip else step
-        if self._held is None or self._held[0] != number:
-            height, width = self._recipe.size
-            clip = draw_clip(
-                self._cache,
-                seed=self._recipe.fit.seed,
-                number=number,
-                height=height,
-                width=width,
-                config=self._recipe.clip,
-            )
-            self._held = (number, clip)
-        return self._held[1]

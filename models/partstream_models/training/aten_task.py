@@ -1,15 +1,15 @@
-"""What ATEN learns from: a key frame, the key frames it is encoded with, and a frame of its segment.
+"""What ATEN learns: the losses of a frame's parse, through temporal encoding and propagation.
 
 Shape suffixes: B batch, C channels, H height, W width.
 
-Source: ATEN (Zhou et al., MM 2018), section 4.4, "Training". Where the clip has too few former frames, later
-ones stand in, as algorithm 1 has it.
+Source: ATEN (Zhou et al., MM 2018), section 4.4, "Training".
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,10 +21,12 @@ from partstream_models.networks.aten import ATEN
 from partstream_models.networks.parsing_rcnn import ParsingRCNN
 from partstream_models.training.parsing_rcnn_loss import FrameTruth, parsing_loss, parsing_rcnn_losses
 
+UInt8Array = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingFrames:
-    """Frames of one training step."""
+    """Numbers of the frames of one draw."""
 
     key: int
     neighbours: tuple[int, ...]
@@ -46,40 +48,72 @@ class SamplingConfig:
 
 
 def draw_frames(num_frames: int, config: SamplingConfig, rng: np.random.Generator) -> TrainingFrames:
-    """Frames for a step: any key frame, its neighbours a segment apart, and a frame of its segment."""
+    """Frames for a draw: any key frame, its neighbours a segment apart, and a frame of its segment."""
     length = config.length
     key = int(rng.integers(num_frames))
+    first = max(key - length // 2, 0)
+    end = min(key + length - length // 2, num_frames)
+    neighbours = neighbours_of(key, num_frames, config)
+    return TrainingFrames(key, neighbours, int(rng.integers(first, end)))
+
+
+def frames_for(
+    target: int, num_frames: int, config: SamplingConfig, rng: np.random.Generator
+) -> TrainingFrames:
+    """Frames for a draw whose target is given, because few frames are labelled: a key frame that suits it."""
+    length = config.length
+    first = max(target - (length - length // 2) + 1, 0)
+    end = min(target + length // 2 + 1, num_frames)
+    key = int(rng.integers(first, end))
+    return TrainingFrames(key, neighbours_of(key, num_frames, config), target)
+
+
+def neighbours_of(key: int, num_frames: int, config: SamplingConfig) -> tuple[int, ...]:
+    """Key frames a segment apart before a key frame; later ones stand in where there are too few."""
+    length = config.length
     former = [key - j * length for j in range(config.encoding_range, 0, -1) if key - j * length >= 0]
     missing = config.encoding_range - len(former)
     later = [key + j * length for j in range(1, missing + 1) if key + j * length < num_frames]
-    first = max(key - length // 2, 0)
-    end = min(key + length - length // 2, num_frames)
-    return TrainingFrames(key, (*former, *later), int(rng.integers(first, end)))
+    return (*former, *later)
+
+
+def as_input(image_HWC: UInt8Array) -> Tensor:
+    """An RGB image as networks take it, [1, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image_HWC)).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
 def image_of(clip: Clip, frame: int, device: str = "cpu") -> Tensor:
-    """A frame as networks take it, [1, 3, H, W] in [-1, 1]."""
-    image = torch.from_numpy(np.ascontiguousarray(clip.images_THWC[frame])).to(device)
-    return image.permute(2, 0, 1)[None].float() / 127.5 - 1
+    """A frame of a clip as networks take it, [1, 3, H, W] in [-1, 1]."""
+    return as_input(clip.images_THWC[frame]).to(device)
 
 
 def truth_of(clip: Clip, frame: int, *, two_classes: bool = False, device: str = "cpu") -> FrameTruth:
+    """What a frame of a clip should be parsed as; people of few pixels are void."""
+    truth = truth_of_maps(clip.parts_THW[frame], clip.instances_THW[frame], two_classes=two_classes)
+    return truth.to(device)
+
+
+def truth_of_maps(
+    parts_HW: UInt8Array | None, instances_HW: UInt8Array, *, two_classes: bool = False
+) -> FrameTruth:
     """What a frame should be parsed as; people of few pixels are void.
 
     Args:
-        clip: The clip.
-        frame: Number of the frame in it.
+        parts_HW: Parts 0..19, 255 void; where None, people's parts are void.
+        instances_HW: Row + 1 of the person at each pixel, 0 nobody, 255 void.
         two_classes: People against the rest instead of parts (the DAVIS variant).
-        device: Where the tensors go.
     """
-    parts, instances = clip.parts_THW[frame].astype(np.int64), clip.instances_THW[frame]
     if two_classes:
-        parts = ((instances > 0) & (instances != VOID)).astype(np.int64)
+        parts = np.where(instances_HW == VOID, VOID, instances_HW > 0).astype(np.int64)
+    elif parts_HW is None:
+        parts = np.where(instances_HW > 0, VOID, 0).astype(np.int64)
+    else:
+        parts = parts_HW.astype(np.int64)
     boxes, masks = [], []
-    for row in np.unique(instances):
+    for row in np.unique(instances_HW):
         if row in (0, VOID):
             continue
-        mask = instances == row
+        mask = instances_HW == row
         box = box_of_mask(mask)
         if box is None or np.count_nonzero(mask) < MIN_PIXELS:
             parts[mask] = VOID
@@ -87,38 +121,51 @@ def truth_of(clip: Clip, frame: int, *, two_classes: bool = False, device: str =
         boxes.append(box)
         masks.append(mask)
     return FrameTruth(
-        torch.from_numpy(parts).to(device),
-        torch.tensor(boxes, dtype=torch.float32, device=device).reshape(-1, 4),
-        torch.from_numpy(np.array(masks, np.float32).reshape(-1, *parts.shape)).to(device),
+        torch.from_numpy(parts),
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.from_numpy(np.array(masks, np.float32).reshape(-1, *parts.shape)),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AtenDraw:
+    """The frames of one draw, each [1, 3, H, W], and what the last of them should be parsed as."""
+
+    neighbours: tuple[Tensor, ...]
+    """Encoded with the key frame, in time order."""
+    key: Tensor
+    target: Tensor | None
+    """The frame that is parsed; None where it is the key frame."""
+    truth: FrameTruth
+
+
+class AtenSource(Protocol):
+    """Where draws come from."""
+
+    def draw(self, number: int) -> AtenDraw:
+        """The draw of that number, which follows from the number alone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AtenTask:
-    """ATEN learning from clips; a step's frames depend on seed and step alone."""
+    """ATEN learning from draws."""
 
     network: ATEN
-    clip_of: Callable[[int], Clip]
-    """The clip of a step."""
-    sampling: SamplingConfig
+    source: AtenSource
     seed: int = 1
     device: str = "cpu"
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """Terms of eq. 7 of the frame that was drawn, through encoding and propagation."""
-        clip = self.clip_of(step)
-        rng = np.random.default_rng((self.seed, step))
-        frames = draw_frames(len(clip.images_THWC), self.sampling, rng)
-        key = image_of(clip, frames.key, self.device)
-        neighbours = [image_of(clip, frame, self.device) for frame in frames.neighbours]
+        draw = self.source.draw(step)
+        key = draw.key.to(self.device)
+        neighbours = [image.to(self.device) for image in draw.neighbours]
         features = torch.split(self.network.backbone(torch.cat([*neighbours, key])), 1)
         feature = self.network.encode(key, features[-1], list(zip(neighbours, features[:-1], strict=True)))
-        if frames.target != frames.key:
-            target = image_of(clip, frames.target, self.device)
-            feature = self.network.propagate(target, key, feature)
-        heads = self.network.heads
-        two_classes = self.network.config.heads.num_classes == 2
-        truth = truth_of(clip, frames.target, two_classes=two_classes, device=self.device)
+        if draw.target is not None:
+            feature = self.network.propagate(draw.target.to(self.device), key, feature)
+        heads, truth = self.network.heads, draw.truth.to(self.device)
         if isinstance(heads, ParsingRCNN):
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
             return parsing_rcnn_losses(heads, feature, [truth], generator)

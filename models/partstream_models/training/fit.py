@@ -137,9 +137,7 @@ class Fit:
             )
         self._losses: nn.Module = _Losses(task)
         if self.team.size > 1:
-            self._losses = DistributedDataParallel(
-                self._losses, find_unused_parameters=True, broadcast_buffers=False
-            )
+            self._losses = DistributedDataParallel(self._losses, find_unused_parameters=True)
         self.step = 0
 
     def steps(self, *, minutes: float | None = None) -> Iterator[StepReport]:
@@ -169,10 +167,10 @@ class Fit:
             with self._losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 total = self._forward(draw, terms, len(draws))
                 finite = finite and bool(torch.isfinite(total))
-                if last:
-                    finite = self.team.all_of(finite, self.device)
-                if finite:
+                # the last pass is never left out, or the team would wait for it in the next step
+                if finite or last:
                     torch.autograd.backward(total / len(draws))
+        finite = self.team.all_of(finite, self.device)
         if finite:
             nn.utils.clip_grad_norm_(self.task.network.parameters(), self.config.clip_norm)
             self.optimiser.step()

@@ -43,6 +43,10 @@ class FrameTruth:
                 f"{tuple(self.parts_HW.shape)}"
             )
 
+    def to(self, device: str) -> "FrameTruth":
+        """The same on a device."""
+        return FrameTruth(self.parts_HW.to(device), self.boxes_N4.to(device), self.masks_NHW.to(device))
+
 
 class _RegionBatch(NamedTuple):
     targets: Sequence[RegionTargets]

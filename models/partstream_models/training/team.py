@@ -28,6 +28,17 @@ class Team:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """A block that the others begin when the leading process is through, such as making a cache."""
+        if not self.leads:
+            distributed.barrier()
+        try:
+            yield
+        finally:
+            if self.leads and self.size > 1:
+                distributed.barrier()
+
     def all_of(self, mine: bool, device: str) -> bool:
         """Whether it is so in every process; all have to ask."""
         if self.size == 1:
