@@ -6,6 +6,7 @@ Shape suffixes: B batch, T frames, H height, W width, C colour channels (RGB).
 """
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, Protocol
 
 import torch
@@ -115,7 +116,8 @@ class VideoLesson:
 
     def __init__(self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
-        self.loss = _live_loss(recipe, cache, statistics, device)
+        self._pictures = PictureLesson(recipe, cache, statistics, device)
+        self.loss = self._pictures.loss
 
     def prepare(self, network: LiveNetwork) -> None:
         """Frozen networks keep the statistics of their norms."""
@@ -128,21 +130,29 @@ class VideoLesson:
         """Everything, or the temporal path alone."""
         return not self._recipe.temporal_only or name.startswith("temporal.")
 
-    def stream(self, *, first: int, num_workers: int) -> Iterator[VideoBatch]:
-        """Batches of clips."""
+    def stream(self, *, first: int, num_workers: int) -> Iterator[VideoBatch | Batch]:
+        """Batches of clips; every other one of single scenes, if asked for."""
         recipe = self._recipe
+        with_pictures = recipe.every_other_picture
+        done = first // 2 if with_pictures else first
         batches = VideoBatches(
-            self._cache, recipe.video, seed=recipe.seed, first=first, statistics=self._statistics
+            self._cache, recipe.video, seed=recipe.seed, first=done, statistics=self._statistics
         )
-        return iter(loader(batches, num_workers=num_workers))
+        videos = iter(loader(batches, num_workers=num_workers))
+        if not with_pictures:
+            yield from videos
+        pictures = self._pictures.stream(first=first - done, num_workers=num_workers)
+        for step in count(first):
+            yield next(pictures) if step % 2 == 0 else next(videos)
 
-    def terms(self, network: LiveNetwork, batch: VideoBatch) -> dict[str, Tensor]:
-        """The terms of `LiveLoss` of both frames, flow and distillation."""
+    def terms(self, network: LiveNetwork, batch: VideoBatch | Batch) -> dict[str, Tensor]:
+        """The terms of `LiveLoss` of both frames, flow and distillation; of scenes the former alone."""
+        if isinstance(batch, Batch):
+            return self._pictures.terms(network, batch)
         images = _tensor(batch.images_BTHWC, self._device).permute(0, 1, 4, 2, 3)
+        guesses = batch.guesses_BT2hw.to(self._device)
         with torch.autocast(self._device, torch.bfloat16):
-            outputs = run_video(
-                network, images, batch.guesses_BT2hw.to(self._device), frozen=self._recipe.temporal_only
-            )
+            outputs = run_video(network, images, guesses, frozen=self._recipe.temporal_only)
         found: dict[str, Tensor] = self.loss(outputs.dense, batch.truth)
         return found | video_terms(outputs, batch)
 

@@ -49,6 +49,8 @@ class Recipe:
     """Of `video`."""
     temporal_only: bool = False
     """Of `video`: leave backbone and heads as they are."""
+    every_other_picture: bool = False
+    """Of `video`: every other step is one of `pictures`, so that what only photos show is not forgotten."""
     loss: LossConfig = field(default_factory=LossConfig)
 
     def __post_init__(self) -> None:
@@ -161,10 +163,13 @@ def live_video() -> Recipe:
         name="live-video",
         num_steps=2000,
         subject=Subject.VIDEO,
-        learning_rate=4e-4,
+        every_other_picture=True,
+        learning_rate=5e-4,
         frozen_blocks=1,
+        ema_decay=0.999,
         seed=4,
         loss=LossConfig(background=0.35),
+        batches=live_fine().batches,
     )
 
 
