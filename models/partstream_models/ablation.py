@@ -1,0 +1,156 @@
+"""`python -m partstream_models.ablation`: the table of what ATEN's pieces are worth.
+
+Quality is the IoU of people on clips of the composite benchmark; time is measured here, one frame after the
+other, and held against equations 8 and 9 of the paper.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from partstream_models.commands import (
+    DEFAULT_CACHE,
+    CacheOption,
+    DataOption,
+    OptionalWeightsOption,
+    hint_source,
+    new_app,
+    run,
+)
+from partstream_models.data.ccp_cache import PhotoCache, training_ids
+from partstream_models.data.readers.benchmark import open_benchmark
+from partstream_models.data.readers.record import Recording
+from partstream_models.data.views import ViewConfig
+from partstream_models.networks.aten import ATEN
+from partstream_models.networks.complexity import StageCosts, cost_ratio, multiply_adds, short_cost_ratio
+from partstream_models.training.ablation import AblationConfig, Variant, train_variants
+from partstream_models.training.aten_scores import recordings_confusion
+from partstream_models.video_methods import AdaptiveTemporalEncoding, VideoMethod
+
+_app = new_app()
+_PERSON = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured of a variant."""
+
+    name: str
+    iou: float
+    """Of people, over all pixels of all frames."""
+    milliseconds: float
+    """A frame, the fastest of the repeats."""
+    ratio: float
+    """Time over that of the per-frame network."""
+    equation_8: float | None
+    """What the paper's equation says of that ratio, with the flows that algorithm 1 runs."""
+    equation_9: float | None
+
+
+@_app.command()
+def ablation(  # noqa: PLR0913 - the options of a command
+    *,
+    data: DataOption,
+    weights: OptionalWeightsOption = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of networks and table.")] = Path(
+        "runs/ablation"
+    ),
+    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 2000,
+    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 800,
+    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 3000,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
+    level: Annotated[str, typer.Option(help="Level of the benchmark's clips.")] = "easy",
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    cache: CacheOption = DEFAULT_CACHE,
+) -> None:
+    """Train every variant for a short while, and print the table; finished variants are not trained again."""
+    torch.set_num_threads(threads)
+    config = AblationConfig(base_steps=base_steps, steps=steps, flow_steps=flow_steps)
+    clips = open_benchmark(
+        data, out / "benchmark", select=lambda clip: clip.level.name == level, num_frames=frames
+    )
+    photos = PhotoCache(data, cache, training_ids(data), hint_source(weights))
+    trained = train_variants(config, photos, out)
+    rows = measure(trained, clips, config)
+    (out / "table.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    typer.echo(table(rows))
+
+
+def measure(
+    trained: Sequence[tuple[Variant, ATEN]], clips: Sequence[Recording], config: AblationConfig
+) -> list[Row]:
+    """A row for each variant; the first one's time is what the others are held against."""
+    view = ViewConfig(longer_side=max(config.size), mirror=False)
+    rows: list[Row] = []
+    for variant, network in trained:
+        method = variant.method(network)
+        counts = recordings_confusion(network, clips, view, method)
+        union = counts[_PERSON].sum() + counts[:, _PERSON].sum() - counts[_PERSON, _PERSON]
+        spent = milliseconds_a_frame(network, method, config.size)
+        costs = stage_costs(network, config)
+        is_aten = isinstance(method, AdaptiveTemporalEncoding)
+        flows = config.length - 1 + config.encoding_range
+        rows.append(
+            Row(
+                variant.name,
+                float(counts[_PERSON, _PERSON] / union),
+                spent,
+                spent / (rows[0].milliseconds if rows else spent),
+                cost_ratio(costs, length=config.length, num_flows=flows) if is_aten else None,
+                short_cost_ratio(costs, length=config.length, num_flows=flows) if is_aten else None,
+            )
+        )
+    return rows
+
+
+@torch.no_grad()
+def milliseconds_a_frame(
+    network: ATEN, method: VideoMethod, size: tuple[int, int], *, num_frames: int = 12, repeats: int = 3
+) -> float:
+    """Time of features and parsing, the least of several runs over a clip."""
+    network.eval()
+    images = torch.rand(num_frames, 3, *size) * 2 - 1
+    spent = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _, feature in method.features(network, images):
+            network.part_logits(feature)
+        spent.append(time.perf_counter() - start)
+    return min(spent) / num_frames * 1000
+
+
+def stage_costs(network: ATEN, config: AblationConfig) -> StageCosts:
+    """Multiply-adds of the stages for one frame."""
+    image = torch.rand(1, 3, *config.size)
+    feature = torch.rand(1, config.network.backbone.channels, config.size[0] // 4, config.size[1] // 4)
+    return StageCosts(
+        backbone=multiply_adds(lambda: network.backbone(image)),
+        flow=multiply_adds(lambda: network.flow(image, image)),
+        encoding=multiply_adds(lambda: network.encoder([feature] * (config.encoding_range + 1))),
+        parsing=multiply_adds(lambda: network.part_logits(feature)),
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown."""
+    lines = ["| | IoU of people | ms a frame | r measured | Eq. 8 | Eq. 9 |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        predicted = ("" if value is None else f"{value:.2f}" for value in (row.equation_8, row.equation_9))
+        cells = (row.name, f"{row.iou:.3f}", f"{row.milliseconds:.1f}", f"{row.ratio:.2f}", *predicted)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the command."""
+    run(_app, arguments)
+
+
+if __name__ == "__main__":
+    main()

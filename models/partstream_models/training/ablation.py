@@ -1,0 +1,194 @@
+"""What ATEN's pieces are worth: a narrow ATEN with and without them, and what it is compared with.
+
+All start from one network that was trained frame by frame and one flow network, and learn for equally many
+steps from the same composed clips. People are told from the rest, as in the paper's tables 2 and 3.
+
+Source: ATEN (Zhou et al., MM 2018), sections 5.3 and 5.4; DFF (Zhu et al., CVPR 2017); FGFA (Zhu et al., ICCV
+2017).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from partstream_models.checkpoints import load_network, save_tensors, start_network
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clips_director import ClipConfig
+from partstream_models.networks.aten import ATEN, ATEN_REDUCED, ATENConfig, Encoder
+from partstream_models.networks.fgfa import FeatureAggregation
+from partstream_models.training.aten_sources import ClipSource
+from partstream_models.training.aten_task import AtenTask, SamplingConfig
+from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
+from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask
+from partstream_models.video_methods import (
+    AdaptiveTemporalEncoding,
+    DeepFeatureFlow,
+    FlowGuidedAggregation,
+    PerFrame,
+    VideoMethod,
+)
+
+_REACH = 5
+"""Frames to either side that FGFA adds up: the ten nearest, as section 5.3 has it."""
+_TRAINED_REACH = 2
+_DRAWS_A_CLIP = 8
+
+
+class Aggregating(nn.Module):
+    """FGFA's weighted mean in the place of a temporal encoder."""
+
+    def __init__(self, *, channels: int) -> None:
+        super().__init__()
+        self.aggregation = FeatureAggregation(channels=channels)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """The aggregate for the last feature."""
+        aggregate: Tensor = self.aggregation(features[-1], features)
+        return aggregate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationConfig:
+    """Budgets and segments."""
+
+    length: int = 4
+    """Frames of a segment, as in table 3."""
+    encoding_range: int = 2
+    base_steps: int = 2000
+    steps: int = 800
+    flow_steps: int = 3000
+    learning_rate: float = 1e-3
+    size: tuple[int, int] = (128, 192)
+    """Height and width of the clips that are learned from."""
+    seed: int = 1
+    clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=13, max_people=4, cut_share=0.0))
+    network: ATENConfig = field(
+        default_factory=lambda: replace(
+            ATEN_REDUCED, instances=False, heads=replace(ATEN_REDUCED.heads, num_classes=2)
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.length, self.base_steps, self.steps, self.flow_steps) < 1:
+            raise ValueError("length and steps must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One row of the table."""
+
+    name: str
+    encoder: Encoder
+    sampling: SamplingConfig
+    aligned: bool = True
+    aggregates: bool = False
+
+    def build(self, config: AblationConfig) -> ATEN:
+        """Its network, untrained."""
+        network = ATEN(replace(config.network, encoder=self.encoder, aligned=self.aligned))
+        if self.aggregates:
+            network.encoder = Aggregating(channels=config.network.backbone.channels)
+        return network
+
+    def method(self, network: ATEN) -> VideoMethod:
+        """How it parses a clip."""
+        if isinstance(network.encoder, Aggregating):
+            return FlowGuidedAggregation(aggregation=network.encoder.aggregation, reach=_REACH)
+        if self.sampling.encoding_range > 0:
+            return AdaptiveTemporalEncoding(
+                length=self.sampling.length, encoding_range=self.sampling.encoding_range
+            )
+        return PerFrame() if self.sampling.length == 1 else DeepFeatureFlow(length=self.sampling.length)
+
+
+def variants(config: AblationConfig) -> tuple[Variant, ...]:
+    """The rows; the first one is the network that times are held against."""
+    segments = SamplingConfig(length=config.length, encoding_range=config.encoding_range)
+    return (
+        Variant("per frame", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0)),
+        Variant("DFF", Encoder.MEAN, SamplingConfig(length=config.length, encoding_range=0)),
+        Variant(
+            "FGFA", Encoder.MEAN, SamplingConfig(length=1, encoding_range=_TRAINED_REACH), aggregates=True
+        ),
+        Variant("ATEN without GRU", Encoder.MEAN, segments),
+        Variant("ATEN without alignment", Encoder.GRU, segments, aligned=False),
+        Variant("ATEN with convLSTM", Encoder.LSTM, segments),
+        Variant("ATEN", Encoder.GRU, segments),
+    )
+
+
+def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> list[tuple[Variant, ATEN]]:
+    """Every variant's network; what lies in the folder already is taken from there."""
+    clips = _Clips(config, photos)
+    torch.manual_seed(config.seed)
+    base = Variant("base", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0))
+    network = base.build(config)
+    pairs = ComposedPairs(photos, config.size, config.clip, config.seed)
+    _fit(
+        folder / "flow.safetensors",
+        "flow",
+        network.flow,
+        FlowNetTask(network.flow, pairs),
+        config,
+        config.flow_steps,
+    )
+    _learn(folder, base, network, clips, config.base_steps)
+    trained = []
+    for variant in variants(config):
+        torch.manual_seed(config.seed)
+        own = variant.build(config)
+        start_network(own, folder / "base.safetensors")
+        _learn(folder, variant, own, clips, config.steps)
+        trained.append((variant, own))
+    return trained
+
+
+def _learn(folder: Path, variant: Variant, network: ATEN, clips: "_Clips", steps: int) -> None:
+    config = clips.config
+    source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
+    path = folder / f"{variant.name.replace(' ', '-').lower()}.safetensors"
+    _fit(path, variant.name, network, AtenTask(network, source, config.seed), config, steps)
+
+
+def _fit(path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig, steps: int) -> None:
+    if path.is_file():
+        load_network(network, path)
+        return
+    fit = FitConfig(
+        num_steps=steps,
+        learning_rate=config.learning_rate,
+        drops=(0.7,),
+        optimiser=Optimiser.ADAMW,
+        seed=config.seed,
+    )
+    for _ in tqdm(Fit(task, fit, name=name).steps(), total=steps, desc=name, mininterval=5):
+        pass
+    save_tensors(path, network.state_dict(), notes={"variant": name, "steps": steps})
+
+
+class _Clips:
+    """The clip of each draw; several draws in a row share one."""
+
+    def __init__(self, config: AblationConfig, photos: PhotoCache) -> None:
+        self.config = config
+        self._draw: Callable[[int], Clip] = lambda number: draw_clip(
+            photos,
+            seed=config.seed,
+            number=number,
+            height=config.size[0],
+            width=config.size[1],
+            config=config.clip,
+        )
+        self._held: tuple[int, Clip] | None = None
+
+    def of_draw(self, number: int) -> Clip:
+        """It follows from the number alone."""
+        wanted = number // _DRAWS_A_CLIP
+        if self._held is None or self._held[0] != wanted:
+            self._held = (wanted, self._draw(wanted))
+        return self._held[1]

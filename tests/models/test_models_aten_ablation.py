@@ -1,0 +1,110 @@
+"""The ablation table: every row is trained, parsed, timed and held against the equations."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from partstream_models.ablation import main, measure, milliseconds_a_frame, table
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.readers.benchmark import open_benchmark
+from partstream_models.data.readers.record import Frame, Recording
+from partstream_models.networks.aten import ATEN, Encoder
+from partstream_models.training.ablation import AblationConfig, Aggregating, train_variants, variants
+from partstream_models.video_methods import (
+    AdaptiveTemporalEncoding,
+    DeepFeatureFlow,
+    FlowGuidedAggregation,
+    PerFrame,
+)
+
+TINY = AblationConfig(length=3, base_steps=1, steps=1, flow_steps=1, size=(64, 64))
+
+
+def recording(photos: PhotoCache) -> Recording:
+    """A composed clip as a recording."""
+    config = replace(TINY.clip, num_frames=5, empty_share=0.0)
+    clip = draw_clip(photos, seed=3, number=0, height=64, width=64, config=config)
+    return Recording("clip", 5, tuple(range(5)), partial(frame_of, clip))
+
+
+def frame_of(clip: Clip, number: int) -> Frame:
+    rows = np.arange(1, int(clip.instances_THW.max()) + 1)
+    return Frame(clip.images_THWC[number], clip.parts_THW[number], clip.instances_THW[number], rows)
+
+
+def test_every_row_is_parsed_by_its_own_method() -> None:
+    methods = {}
+    for variant in variants(AblationConfig()):
+        with torch.device("meta"):
+            methods[variant.name] = variant.method(variant.build(AblationConfig()))
+    assert isinstance(methods["per frame"], PerFrame)
+    assert isinstance(methods["DFF"], DeepFeatureFlow)
+    assert isinstance(methods["FGFA"], FlowGuidedAggregation)
+    rest = [method for name, method in methods.items() if name.startswith("ATEN")]
+    assert rest == [AdaptiveTemporalEncoding(length=4, encoding_range=2)] * 4
+    by_name = {variant.name: variant for variant in variants(AblationConfig())}
+    assert not by_name["ATEN without alignment"].aligned
+    assert by_name["ATEN with convLSTM"].encoder is Encoder.LSTM
+    assert by_name["ATEN without GRU"].encoder is Encoder.MEAN
+
+
+def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder(
+    photos: PhotoCache, tmp_path: Path
+) -> None:
+    trained = train_variants(TINY, photos, tmp_path)
+    rows = measure(trained, [recording(photos)], TINY)
+    assert [row.name for row in rows] == [variant.name for variant in variants(TINY)]
+    assert rows[0].ratio == 1
+    for row in rows:
+        assert 0 <= row.iou <= 1
+        assert row.milliseconds > 0
+        assert (row.equation_8 is not None) == row.name.startswith("ATEN")
+    text = table(rows)
+    assert text.count("\n") == 1 + len(rows)
+    assert "| ATEN without GRU |" in text
+    written = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
+    again = train_variants(TINY, photos, tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == written
+    for (_, network), (_, other) in zip(trained, again, strict=True):
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_aggregation_stands_in_for_the_encoder() -> None:
+    features = [torch.randn(1, 8, 4, 4) for _ in range(3)]
+    encoder = Aggregating(channels=8)
+    with torch.no_grad():
+        assert torch.equal(encoder(features), encoder.aggregation(features[-1], features))
+
+
+def test_a_method_that_runs_the_backbone_twice_takes_its_calls() -> None:
+    calls = []
+    network = ATEN(TINY.network)
+    network.backbone.register_forward_hook(lambda *_: calls.append(1))
+    assert milliseconds_a_frame(network, PerFrame(), TINY.size, num_frames=2, repeats=3) > 0
+    assert len(calls) == 6
+
+
+def test_budgets_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path), "--steps", "0"])
+    assert "steps must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_benchmark_is_read_as_recordings(data_dir: Path, tmp_path: Path) -> None:
+    (clip,) = open_benchmark(data_dir / "ccp", tmp_path, select=lambda clip: clip.number == 0, num_frames=2)
+    assert (clip.num_frames, clip.labelled) == (2, (0, 1))
+    frame = clip.frame(1)
+    assert frame.parts_HW is not None
+    assert frame.instances_HW is not None
+    assert ((frame.parts_HW > 0) == (frame.instances_HW > 0)).all()
+    assert 1 <= len(frame.identities_N) <= clip.num_people
+    with pytest.raises(ValueError, match="no clip of the benchmark"):
+        open_benchmark(data_dir / "ccp", tmp_path, select=lambda _: False)
