@@ -136,6 +136,8 @@ def test_a_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path, 
         assert torch.allclose(a, b)
     with pytest.raises(ValueError, match="belongs to recipe"):
         Fit(Line(), config, name="other").resume(tmp_path / "state.safetensors")
+    with pytest.raises(ValueError, match="was begun with a batch of 1, not 2"):
+        Fit(Line(), replace(config, batch=2), name="line").resume(tmp_path / "state.safetensors")
 
 
 def test_a_loss_that_is_not_finite_changes_nothing() -> None:

@@ -193,17 +193,20 @@ class Fit:
                 for name, value in row.items()
                 if isinstance(value, Tensor)
             }
-        save_tensors(path, state, notes={"recipe": self.name, "step": self.step})
+        save_tensors(path, state, notes={"recipe": self.name, "step": self.step, "batch": self.config.batch})
 
     def resume(self, path: Path) -> None:
         """Go on where a saved run stood.
 
         Raises:
-            ValueError: The file is missing, or belongs to another recipe or network.
+            ValueError: The file is missing, or belongs to another recipe or network, or to a run that had
+                another batch and so would see other draws.
         """
         tensors, notes = load_tensors(path)
         if notes.get("recipe") != self.name:
             raise ValueError(f"{path} belongs to recipe {notes.get('recipe')!r}, not {self.name!r}")
+        if notes.get("batch", self.config.batch) != self.config.batch:
+            raise ValueError(f"{path} was begun with a batch of {notes['batch']}, not {self.config.batch}")
         own: dict[str, Tensor] = {}
         rows: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
