@@ -50,7 +50,7 @@ class Band:
 class Triggers:
     """What brings a key frame in adaptive mode before its age does; units as in `Observation`."""
 
-    scene_change: float = 0.5
+    scene_change: float = 0.35
     """From here on the scene is another one."""
     warp_error: Band = Band(0.05, 0.08)
     outside: Band = Band(0.1, 0.2)
