@@ -26,6 +26,9 @@ MAX_PEOPLE = MAX_LABEL
 """People that a frame can hold."""
 
 _LEAST_MASK = np.float32(0.05)
+_BACKGROUND_SHARE = 0.1
+"""Of the parsing's background inside people: their masks have heard it once, so it must be ten times as
+likely as any part for a pixel of a person to stay without one."""
 _BACKGROUND = 1
 """Label of the background where parts contend; a part's is its index plus this."""
 
@@ -135,6 +138,7 @@ class _Parsing:
         self, inference: Inference, fused: fusion.Assembly, grid: Grid, part_labels: Sequence[int]
     ) -> None:
         self._level_Pwh = _transposed_levels(inference.part_probabilities_Phw)
+        self._background_wh = _transposed_levels(inference.part_probabilities_Phw[:1] * _BACKGROUND_SHARE)[0]
         self._owner_wh, self._channel_wh = fused.owner_HW.T, fused.part_map_HW.T
         self._grid, self._part_labels = grid, part_labels
 
@@ -145,7 +149,7 @@ class _Parsing:
         border to somebody else; background contends everywhere.
         """
         contest = Contest(self._grid, self._grid.pixels(region))
-        contest.enter(_BACKGROUND, self._level_Pwh[0], region)
+        contest.enter(_BACKGROUND, self._background_wh, region)
         inside = region.slices
         channel_wh = self._channel_wh[inside] * (self._owner_wh[inside] == row)
         for channel, own in enumerate(ndimage.find_objects(channel_wh), start=1):

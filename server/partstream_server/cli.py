@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from partstream_core.errors import BundleError, EngineError, MediaError
+from partstream_core.errors import BundleError, EngineError, MediaError, OptionError
+from partstream_core.schedule import ScheduleMode
 from partstream_server import __version__
 from partstream_server.encode import MaskForm
 from partstream_server.serve import serve_command
@@ -61,6 +62,16 @@ def parse_command(
         int | None, typer.Option(min=1, help="Stop after so many frames of each source.")
     ] = None,
     masks: Annotated[MaskForm, typer.Option(help="How results.ndjson holds masks.")] = MaskForm.RLE,
+    schedule: Annotated[
+        ScheduleMode | None,
+        typer.Option(
+            help="Which frames are key frames; the others borrow from them.  [default: the bundle's]"
+        ),
+    ] = None,
+    interval: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="A key frame at least every n frames.  [default: the bundle's]"),
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Write the source with its people drawn on it.")] = True,
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
@@ -69,11 +80,23 @@ def parse_command(
     from rich.console import Console  # noqa: PLC0415
 
     from partstream_server.batch import Batch, name_sources  # noqa: PLC0415
+    from partstream_server.features import choose_schedule  # noqa: PLC0415
     from partstream_server.folder import Wanted  # noqa: PLC0415
     from partstream_server.parser import ParseOptions  # noqa: PLC0415
 
-    options = ParseOptions(score_threshold=score_threshold, every=every, max_frames=max_frames, masks=masks)
+    options = ParseOptions(
+        score_threshold=score_threshold,
+        every=every,
+        max_frames=max_frames,
+        masks=masks,
+        schedule=schedule,
+        interval=interval,
+    )
     engine = _open_engine(bundle, provider, precision, threads)
+    try:
+        choose_schedule(engine.bundle.manifest, mode=schedule, interval=interval, live=False)
+    except OptionError as error:
+        raise _failure(error, EXIT_BAD_INPUT) from None
     batch = Batch(engine, options, Wanted(overlay, part_maps), console=Console(stderr=True))
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)

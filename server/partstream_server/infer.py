@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -31,13 +32,49 @@ class InferConfig:
     max_people: int
 
 
+class View:
+    """A frame as the network sees it; what not every bundle reads is made when it is asked for."""
+
+    def __init__(self, image: npt.NDArray[np.uint8], manifest: Manifest) -> None:
+        self.height, self.width = image.shape[:2]
+        network_width, network_height = network_size(self.width, self.height, manifest.input)
+        self._small = shrink(image, width=network_width, height=network_height)
+        self._normalisation = manifest.normalisation
+        self.tensor_BCHW = to_tensor(self._small, manifest.normalisation)
+
+    @cached_property
+    def _half(self) -> npt.NDArray[np.uint8]:
+        height, width = self._small.shape[:2]
+        return np.asarray(
+            cv2.resize(self._small, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8
+        )
+
+    @cached_property
+    def half_tensor_BCHW(self) -> FloatArray:
+        """The normalised image at half size."""
+        return to_tensor(self._half, self._normalisation)
+
+    @cached_property
+    def half_grey_hw(self) -> npt.NDArray[np.uint8]:
+        """The grey image at half size."""
+        return np.asarray(cv2.cvtColor(self._half, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig) -> Steps[Inference]:
-    """Ask for the graphs of a key frame and return what they found in an RGB image."""
-    height, width = image.shape[:2]
-    network_width, network_height = network_size(width, height, manifest.input)
-    tensor_BCHW = to_tensor(shrink(image, width=network_width, height=network_height), manifest.normalisation)
-    backbone = yield EngineRequest("backbone", {"image": tensor_BCHW})
-    heads = yield EngineRequest("heads", {"feature": backbone["feature"], "image": tensor_BCHW})
+    """Ask for the graphs of a frame by itself and return what they found in an RGB image."""
+    view = View(image, manifest)
+    backbone = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
+    return (yield from read(view, backbone["feature"], manifest, config))
+
+
+def read(view: View, feature: npt.NDArray[Any], manifest: Manifest, config: InferConfig) -> Steps[Inference]:
+    """Ask for the heads of a frame's feature, and return what they found."""
+    network_height, network_width = view.tensor_BCHW.shape[-2:]
+    height, width = view.height, view.width
+    inputs = {"feature": feature}
+    if any(spec.name == "image" for spec in manifest.graphs["heads"].inputs):
+        inputs["image"] = view.tensor_BCHW
+    heads = yield EngineRequest("heads", inputs)
     kept_N = candidates(heads["boxes"][0], heads["scores"][0], config)
     map_size = network_height // manifest.strides.masks, network_width // manifest.strides.masks
     if len(kept_N) == 0:

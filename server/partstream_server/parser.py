@@ -12,9 +12,11 @@ from typing import BinaryIO, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
+from partstream_core.schedule import ScheduleMode
 from partstream_server.decode import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
+from partstream_server.features import choose_schedule
 from partstream_server.prefetch import Prefetch
 from partstream_server.session import Session, SessionConfig, drive
 from partstream_server.timing import StageClock
@@ -23,6 +25,8 @@ from partstream_server.values import LabelMaps, ParsedFrame
 __all__ = ["MaskForm", "MediaParser", "ParseOptions", "ParsedPicture", "model_info", "parse_media"]
 
 _DECODED_AHEAD = 4
+MAX_INTERVAL = 100
+"""Frames a segment at most: in paper mode they wait in memory for each other."""
 
 
 class ParseOptions(BaseModel):
@@ -37,6 +41,10 @@ class ParseOptions(BaseModel):
     max_frames: int | None = Field(default=None, ge=1)
     """Stop after so many frames of the source, parsed or passed over."""
     masks: MaskForm = MaskForm.RLE
+    schedule: ScheduleMode | None = None
+    """Which frames are key frames; None leaves it to the bundle."""
+    interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
+    """A key frame at least every so many frames; None leaves it to the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +86,20 @@ class MediaParser:
 
         Raises:
             MediaError: The source cannot be read; the subclass says why.
+            OptionError: The bundle cannot follow the schedule.
             OSError: The path cannot be opened.
         """
         options = options or ParseOptions()
         self.model = model_info(engine)
         self._engine, self._clock = engine, clock or StageClock()
+        manifest = engine.bundle.manifest
         config = SessionConfig(
-            score_threshold=options.score_threshold, every=options.every, masks=options.masks
+            score_threshold=options.score_threshold,
+            every=options.every,
+            masks=options.masks,
+            schedule=choose_schedule(manifest, mode=options.schedule, interval=options.interval, live=False),
         )
-        self._session = Session(engine.bundle.manifest, config, clock=self._clock)
+        self._session = Session(manifest, config, clock=self._clock)
         self._reader = open_video(source, limits, every=1 if with_skipped else options.every)
         self._frames = Prefetch(_first(self._reader, options.max_frames), ahead=_DECODED_AHEAD)
 

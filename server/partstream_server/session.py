@@ -2,6 +2,8 @@
 
     frame -> schedule -> infer -> assemble -> track -> encode -> result
 
+Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
+
 A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
 are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
 that a stream remembers is in its session, so streams cannot leak identities into each other.
@@ -18,14 +20,16 @@ import numpy as np
 from partstream_core.labels import PARTS
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
-from partstream_core.schedule import KeyFrameScheduler
+from partstream_core.schedule import ScheduleConfig
 from partstream_core.tracker import Tracker, TrackerConfig
 from partstream_core.tracker.snapshot import restored, resumed_period, snapshot
 from partstream_server.assemble import MAX_PEOPLE, assemble
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm, encode_people
 from partstream_server.engine import Engine
-from partstream_server.infer import InferConfig, infer
+from partstream_server.features import Ready, RecentKeys, make_features
+from partstream_server.infer import InferConfig, View, infer, read
+from partstream_server.propagation import Propagation
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
 from partstream_server.track import track
@@ -58,6 +62,8 @@ class SessionConfig:
     every: int = 1
     """Parse only frames whose index is a multiple of this."""
     masks: MaskForm = MaskForm.RLE
+    schedule: ScheduleConfig | None = None
+    """Which frames are key frames; None takes the bundle's schedule."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
     def __post_init__(self) -> None:
@@ -101,6 +107,7 @@ class Session:
 
         Raises:
             ValueError: The snapshot is damaged.
+            OptionError: The bundle cannot follow the schedule.
         """
         self._manifest = manifest
         self._config = config
@@ -117,8 +124,9 @@ class Session:
         tracker_config = replace(config.tracker, new_track_score=sure)
         self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
         self._resume, self._paused_ms = resume, paused_ms
-        self._scheduler = KeyFrameScheduler(manifest.schedule)
+        self._features = make_features(manifest, config.schedule or manifest.schedule)
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
+        self._last_pushed = -1
         self._last_index: int | None = None
         self._last_time_s = 0.0
         self._frame_ms = resume.frame_ms if resume else 0.0
@@ -146,18 +154,27 @@ class Session:
         """
         if self._last_ms is not None and now_ms < self._last_ms:
             raise ValueError(f"the clock ran back from {self._last_ms} to {now_ms} ms")
-        if self._last_index is not None and frame.index <= self._last_index:
-            raise ValueError(f"frame {frame.index} came after frame {self._last_index}")
-        self._last_ms = now_ms
+        if frame.index <= self._last_pushed:
+            raise ValueError(f"frame {frame.index} came after frame {self._last_pushed}")
+        self._last_ms, self._last_pushed = now_ms, frame.index
         if not self.takes(frame.index):
             return []
-        period = self._advance(frame)
-        return [(yield from self._parse(frame, period))]
+        with self.clock.stage("infer"):
+            view = View(frame.image, self._manifest)
+        ready = yield from _timed(self._features.push(frame, view), self.clock, "infer")
+        return (yield from self._parse_all(ready))
 
     def finish(self) -> Steps[Sequence[ParsedFrame]]:
         """The results that were waiting for frames which will not come."""
-        yield from ()
-        return []
+        ready = yield from _timed(self._features.finish(), self.clock, "infer")
+        return (yield from self._parse_all(ready))
+
+    def _parse_all(self, many: Sequence[Ready]) -> Steps[Sequence[ParsedFrame]]:
+        parsed: list[ParsedFrame] = []
+        for ready in many:
+            one = yield from self._parse(ready)
+            parsed.append(one)
+        return parsed
 
     def _advance(self, frame: Frame) -> float:
         """Move on to a frame, and return how many frames that is."""
@@ -177,10 +194,11 @@ class Session:
         by_time = self._paused_ms / self._frame_ms if self._frame_ms > 0 else 1
         return resumed_period(self._tracker.config, by_index if by_index > 0 else by_time)
 
-    def _parse(self, frame: Frame, period: float) -> Steps[ParsedFrame]:
-        clock = self.clock
-        decision = self._scheduler.decide(frame.index)
-        inference = yield from _timed(infer(frame.image, self._manifest, self._infer_config), clock, "infer")
+    def _parse(self, ready: Ready) -> Steps[ParsedFrame]:
+        clock, frame = self.clock, ready.frame
+        period = self._advance(frame)
+        steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
+        inference = yield from _timed(steps, clock, "infer")
         height, width = frame.image.shape[:2]
         with clock.stage("assemble"):
             assembly = assemble(
@@ -195,7 +213,7 @@ class Session:
             assembly, identities = track(self._tracker, assembly, period=period)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
-        result = FrameResult(frame.index, frame.time_s, decision.key_frame, people)
+        result = FrameResult(frame.index, frame.time_s, ready.key_frame, people)
         return ParsedFrame(result, assembly.maps)
 
 
@@ -203,7 +221,18 @@ def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
     """Run every graph once for sources of this shape, so that their first result waits for no compiler."""
     manifest = engine.bundle.manifest
     everything = InferConfig(score_threshold=0.0, nms_threshold=manifest.thresholds.nms, max_people=1)
-    drive(infer(np.zeros((height, width, 3), np.uint8), manifest, everything), engine)
+    blank = np.zeros((height, width, 3), np.uint8)
+    drive(infer(blank, manifest, everything), engine)
+    if manifest.capabilities.temporal != "none":
+        drive(_borrow_once(View(blank, manifest), Propagation(manifest)), engine)
+
+
+def _borrow_once(view: View, propagation: Propagation) -> Steps[None]:
+    """Run the graphs over time: a key frame that is encoded with an equal one."""
+    keys = RecentKeys(propagation, encoding_range=1)
+    described = yield from propagation.describe(view)
+    yield from keys.add(described)
+    yield from keys.add(described)
 
 
 def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:

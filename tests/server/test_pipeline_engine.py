@@ -203,7 +203,7 @@ LIES: list[tuple[str, Callable[[dict[str, Any], Any], None], Any, str]] = [
         "graphs.backbone.inputs[0].shape",
     ),
     ("candidates", set_in(*HEADS, "outputs", 0, "shape", 1), 63, "graphs.heads.outputs[0].shape"),
-    ("time", set_in("capabilities", "temporal"), "recurrent", "capabilities.temporal"),
+    ("time", set_in("capabilities", "temporal"), "window", "graphs.temporal.inputs"),
 ]
 
 

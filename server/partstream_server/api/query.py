@@ -7,7 +7,8 @@ from typing import Annotated, Final
 from fastapi import Query
 from pydantic import Field
 
-from partstream_server.parser import MaskForm, ParseOptions
+from partstream_core.schedule import ScheduleMode
+from partstream_server.parser import MAX_INTERVAL, MaskForm, ParseOptions
 
 
 class ParseQuery(ParseOptions):
@@ -26,6 +27,16 @@ class ParseQuery(ParseOptions):
     )
     masks: MaskForm = Field(
         default=MaskForm.RLE, description="Masks as COCO run lengths, as polygons, or none at all."
+    )
+    schedule: ScheduleMode | None = Field(
+        default=None,
+        description="Which frames are key frames; the others borrow from them. [as the bundle says]",
+    )
+    interval: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_INTERVAL,
+        description="A key frame at least every n frames. [as the bundle says]",
     )
 
 

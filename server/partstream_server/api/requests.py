@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.functional_validators import BeforeValidator
 
 from partstream_core.errors import OptionError
+from partstream_core.schedule import ScheduleMode
 from partstream_server.api.problems import first_option_error
 from partstream_server.encode import MaskForm
+from partstream_server.parser import MAX_INTERVAL
 from partstream_server.streams import Policy, StreamConfig
 from partstream_server.streams.errors import ConfigMissingError
 
@@ -37,6 +39,8 @@ class StreamOptions(BaseModel):
     score_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     every: int = Field(default=1, ge=1)
     masks: MaskForm = MaskForm.RLE
+    schedule: ScheduleMode | None = None
+    interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
     policy: Policy = Policy.LATEST
     max_age_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
@@ -47,6 +51,8 @@ class StreamOptions(BaseModel):
             score_threshold=self.score_threshold,
             every=self.every,
             masks=self.masks,
+            schedule=self.schedule,
+            interval=self.interval,
             policy=self.policy,
             max_age_ms=self.max_age_ms,
             credits=credits_,

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from partstream_core.errors import BundleError, EngineError
 from partstream_core.manifest import GraphSpec, Manifest, TensorSpec, load_manifest
+from partstream_core.schedule import ScheduleMode
 
 Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 """Tensors by name."""
@@ -107,8 +108,38 @@ def load_bundle(directory: Path) -> LoadedBundle:
         if "embeddings" not in makers:
             raise BundleError("graphs", "neither heads nor instances puts out embeddings")
     if manifest.capabilities.temporal != "none":
-        raise BundleError("capabilities.temporal", f"{manifest.capabilities.temporal} is not supported yet")
+        _check_temporal(manifest)
+    elif manifest.schedule.mode is not ScheduleMode.EVERY_FRAME:
+        raise BundleError("schedule.mode", f"is {manifest.schedule.mode}, but capabilities.temporal is none")
     return LoadedBundle(directory, manifest)
+
+
+def _check_temporal(manifest: Manifest) -> None:
+    """Refuse graphs over time that ask for what nobody tells them.
+
+    Raises:
+        BundleError: A graph is missing or has such an input; the field is named.
+    """
+    kind = manifest.capabilities.temporal
+    steps = {"recurrent": {"feature", "state"}, "window": {"features"}}[kind]
+    told = {"image", "reference", "guess"}
+    if "describe" in manifest.graphs:
+        maps = [spec.name for spec in manifest.graphs["describe"].outputs]
+        told |= {*maps, *(f"reference_{name}" for name in maps)}
+    known = {"describe": {"half_image"}, "flow": told, "propagate": told | {"feature"}, "temporal": steps}
+    if "flow" in manifest.graphs:
+        known["propagate"] |= {spec.name for spec in manifest.graphs["flow"].outputs}
+    for graph, names in known.items():
+        if graph not in manifest.graphs:
+            if graph in ("propagate", "temporal"):
+                raise BundleError(f"graphs.{graph}", f"is missing, but capabilities.temporal is {kind}")
+            continue
+        strange = [spec.name for spec in manifest.graphs[graph].inputs if spec.name not in names]
+        if strange:
+            raise BundleError(f"graphs.{graph}.inputs", f"has {strange[0]}, which nothing makes")
+    makers = {"flow", "propagate"} & manifest.graphs.keys()
+    if not any(spec.name == "flow" for graph in makers for spec in manifest.graphs[graph].outputs):
+        raise BundleError("graphs.propagate.outputs", "has no flow, and there is no graph flow")
 
 
 def _require(field: str, specs: Sequence[TensorSpec], names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from partstream_core.errors import PartstreamError
 from partstream_server.decode import MediaLimits
 from partstream_server.engine import Engine
+from partstream_server.features import choose_schedule
 from partstream_server.parser import model_info
 from partstream_server.session import Session, SessionConfig
 from partstream_server.streams.errors import (
@@ -179,8 +180,13 @@ class StreamHub:
         return stream
 
     def _session(self, config: StreamConfig, resumption: Resumption | None) -> Session:
-        wanted = SessionConfig(score_threshold=config.score_threshold, every=config.every, masks=config.masks)
         manifest = self._engine.bundle.manifest
+        wanted = SessionConfig(
+            score_threshold=config.score_threshold,
+            every=config.every,
+            masks=config.masks,
+            schedule=choose_schedule(manifest, mode=config.schedule, interval=config.interval, live=True),
+        )
         if resumption is None:
             return Session(manifest, wanted)
         try:

@@ -1,7 +1,7 @@
 """Carries out the steps of several streams on one engine, with the runs of a graph shared where they can be.
 
-`backbone` and `heads` have a batch dimension and nothing that crosses it; `instances` has rows of one frame
-and runs for each frame alone. Shared runs have 1, 2, 4, ... frames, so that an engine of static shapes
+All graphs but `instances` have a batch dimension and nothing that crosses it; `instances` has rows of one
+frame and runs for each frame alone. Shared runs have 1, 2, 4, ... frames, so that an engine of static shapes
 compiles few of them.
 """
 
@@ -18,7 +18,7 @@ from partstream_server.engine import Engine
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 
 T = TypeVar("T")
-SHARED: Final = frozenset({"backbone", "heads"})
+SHARED: Final = frozenset({"backbone", "heads", "describe", "flow", "propagate", "temporal"})
 Tell = Callable[[str, int], None]
 
 

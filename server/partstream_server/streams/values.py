@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo
+from partstream_core.schedule import ScheduleMode
 from partstream_server.decode.frame import Image
 from partstream_server.encode import MaskForm
 
@@ -45,6 +46,10 @@ class StreamConfig:
     every: int = 1
     """Parse only frames whose index is a multiple of this."""
     masks: MaskForm = MaskForm.RLE
+    schedule: ScheduleMode | None = None
+    """Which frames are key frames; None leaves it to the bundle."""
+    interval: int | None = None
+    """A key frame at least every so many frames; None leaves it to the bundle."""
     policy: Policy = Policy.LATEST
     max_age_ms: float = 0.0
     """Frames older than this are skipped, and no result older than this is given out; 0 sets no limit."""

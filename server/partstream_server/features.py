@@ -1,0 +1,259 @@
+"""Which frames of a stream are key frames, and the feature of every frame.
+
+One kind for each way to look at time: every frame by itself, frame by frame after the last key frame, and
+segments as a whole. Each takes frames and gives out those whose feature is ready.
+
+Source: ATEN (Zhou et al., MM 2018), section 4.4 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from partstream_core.errors import OptionError
+from partstream_core.manifest import Manifest
+from partstream_core.schedule import (
+    KeyFrameScheduler,
+    ScheduleConfig,
+    ScheduleError,
+    ScheduleMode,
+    Segment,
+    segment_plan,
+)
+from partstream_server.decode import Frame
+from partstream_server.infer import View
+from partstream_server.propagation import Borrowed, Described, KeyFrame, Propagation, encode_over
+from partstream_server.request import Steps
+
+Tensor = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A frame whose people can be read."""
+
+    frame: Frame
+    view: View
+    feature: Tensor
+    key_frame: bool
+
+
+class Features(Protocol):
+    """Gives each frame of a stream its feature."""
+
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+        """Take the next frame; the frames that are ready now, in order."""
+        ...
+
+    def finish(self) -> Steps[Sequence[Ready]]:
+        """The frames that waited for others which will not come."""
+        ...
+
+
+def make_features(manifest: Manifest, schedule: ScheduleConfig) -> Features:
+    """The features of one stream.
+
+    Raises:
+        OptionError: The bundle cannot follow the schedule.
+    """
+    if schedule.mode is ScheduleMode.EVERY_FRAME:
+        return SingleFeatures(Propagation(manifest))
+    kind = manifest.capabilities.temporal
+    if kind == "none":
+        raise OptionError(
+            f"the bundle {manifest.name} takes every frame by itself; it cannot follow {schedule.mode}"
+        )
+    if schedule.mode is ScheduleMode.PAPER:
+        return SegmentFeatures(Propagation(manifest), schedule)
+    return OnlineFeatures(Propagation(manifest), schedule)
+
+
+INTERVAL = 3
+"""Frames a segment where neither caller nor bundle says (the papers' l)."""
+
+
+def choose_schedule(
+    manifest: Manifest, *, mode: ScheduleMode | None, interval: int | None, live: bool
+) -> ScheduleConfig:
+    """The schedule of a stream: what its caller asks for, and else what suits the bundle.
+
+    Args:
+        manifest: Of the bundle.
+        mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live.
+        interval: Asked for; None takes the bundle's.
+        live: Frames must be answered as they come.
+
+    Raises:
+        OptionError: The bundle, or a live stream, cannot follow it.
+    """
+    own = manifest.schedule
+    if mode is None:
+        mode = own.mode
+        if own.mode is not ScheduleMode.EVERY_FRAME and not live:
+            mode = ScheduleMode.PAPER
+    if mode is ScheduleMode.PAPER and live:
+        raise OptionError("schedule paper waits for later frames, which a live stream cannot; take causal")
+    if mode is ScheduleMode.EVERY_FRAME:
+        if interval not in (None, 1):
+            raise OptionError(f"interval {interval} needs a schedule other than every-frame")
+        return ScheduleConfig()
+    if manifest.capabilities.temporal == "none":
+        raise OptionError(
+            f"the bundle {manifest.name} has no schedule {mode}: it takes every frame by itself"
+        )
+    if interval is None:
+        interval = own.interval if own.mode is not ScheduleMode.EVERY_FRAME else INTERVAL
+    budget = own.budget if mode in (ScheduleMode.CAUSAL, ScheduleMode.ADAPTIVE) else None
+    try:
+        return replace(own, mode=mode, interval=interval, budget=budget)
+    except ScheduleError as error:
+        raise OptionError(str(error)) from error
+
+
+class SingleFeatures:
+    """Every frame by itself."""
+
+    def __init__(self, propagation: Propagation) -> None:
+        self._propagation = propagation
+
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+        """The frame with the backbone's feature."""
+        feature = yield from self._propagation.backbone(view)
+        return [Ready(frame, view, feature, key_frame=True)]
+
+    def finish(self) -> Steps[Sequence[Ready]]:
+        """None: no frame waits."""
+        yield from ()
+        return []
+
+
+class OnlineFeatures:
+    """Frame by frame: a frame is a key frame, or borrows from the last one."""
+
+    def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
+        self._propagation, self._range = propagation, schedule.encoding_range
+        self._scheduler = KeyFrameScheduler(schedule)
+        self._keys = RecentKeys(propagation, encoding_range=schedule.encoding_range)
+
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+        """The frame, ready at once."""
+        if self._keys.empty:
+            self._scheduler.forget_key()
+        described = yield from self._propagation.describe(view)
+        decision = self._scheduler.decide(frame.index, frame.time_s)
+        if decision.starts_over:
+            self._keys.start_over()
+        if decision.key_frame:
+            feature = yield from self._keys.add(described)
+        else:
+            feature = (yield from self._keys.borrow(described)).feature
+        return [Ready(frame, view, feature, decision.key_frame)]
+
+    def finish(self) -> Steps[Sequence[Ready]]:
+        """None: no frame waits."""
+        yield from ()
+        return []
+
+
+class SegmentFeatures:
+    """Segments as a whole: their median is the key frame, and the others borrow from it."""
+
+    def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
+        recurrent = propagation.kind == "recurrent"
+        self._propagation = propagation
+        self._plan = segment_plan(schedule if not recurrent else replace(schedule, encoding_range=0))
+        self._range = self._plan.encoding_range
+        self._recent = RecentKeys(propagation, encoding_range=0) if recurrent else None
+        self._waiting: dict[int, tuple[Frame, View]] = {}
+        self._keys: dict[int, KeyFrame] = {}
+
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+        """All frames of the segments that the frame makes whole."""
+        self._waiting[frame.index] = (frame, view)
+        return (yield from self._compute(self._plan.push(frame.index)))
+
+    def finish(self) -> Steps[Sequence[Ready]]:
+        """All frames that are left."""
+        return (yield from self._compute(self._plan.finish()))
+
+    def _compute(self, segments: Sequence[Segment]) -> Steps[Sequence[Ready]]:
+        ready: list[Ready] = []
+        for segment in segments:
+            key = yield from self._encode(segment)
+            for index in segment.frames:
+                frame, view = self._waiting.pop(index)
+                feature = key.encoded
+                if index != segment.key:
+                    described = yield from self._propagation.describe(view)
+                    borrowed = yield from self._propagation.borrow(described, key.described, key.encoded)
+                    feature = borrowed.feature
+                ready.append(Ready(frame, view, feature, key_frame=index == segment.key))
+        return ready
+
+    def _encode(self, segment: Segment) -> Steps[KeyFrame]:
+        """The key frame of a segment, encoded."""
+        if self._recent is not None:
+            described = yield from self._propagation.describe(self._waiting[segment.key][1])
+            yield from self._recent.add(described)
+            return self._recent.last
+        for index in sorted({*segment.neighbours, segment.key}):
+            if index not in self._keys:
+                view = self._waiting[index][1]
+                described = yield from self._propagation.describe(view)
+                raw = yield from self._propagation.backbone(view)
+                self._keys[index] = KeyFrame(described, raw, raw)
+        own = self._keys[segment.key]
+        neighbours = [self._keys[index] for index in segment.neighbours]
+        encoded = yield from encode_over(self._propagation, own.described, own.raw, neighbours)
+        # of former keys, no later segment asks for more than the last `encoding_range`
+        kept = sorted(self._keys)[-(2 * self._range + 1) :]
+        self._keys = {index: self._keys[index] for index in kept}
+        return KeyFrame(own.described, own.raw, encoded)
+
+
+class RecentKeys:
+    """The last key frames of a stream: the newest is borrowed from, and a new one is encoded with them."""
+
+    def __init__(self, propagation: Propagation, *, encoding_range: int) -> None:
+        self._propagation, self._range = propagation, encoding_range
+        self._keys: list[KeyFrame] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to borrow from."""
+        return not self._keys
+
+    @property
+    def last(self) -> KeyFrame:
+        """The newest key frame."""
+        return self._keys[-1]
+
+    def start_over(self) -> None:
+        """Forget all: the scene is another one."""
+        self._keys = []
+
+    def borrow(self, frame: Described) -> Steps[Borrowed]:
+        """The newest key frame's feature, carried to a frame."""
+        return self._propagation.borrow(frame, self.last.described, self.last.encoded)
+
+    def add(self, frame: Described, carried: Borrowed | None = None) -> Steps[Tensor]:
+        """The encoded feature of a new key frame.
+
+        Args:
+            frame: The frame.
+            carried: The newest key frame's feature carried to it, where that was computed already.
+        """
+        propagation = self._propagation
+        raw = yield from propagation.backbone(frame.view)
+        encoded, former = raw, self._keys[-self._range :] if self._range else []
+        if propagation.kind == "window":
+            encoded = yield from encode_over(propagation, frame, raw, former)
+        elif self._keys:
+            carried = carried or (yield from self.borrow(frame))
+            encoded = yield from propagation.encode_step(raw, carried.feature)
+        self._keys = [*former, KeyFrame(frame, raw, encoded)]
+        return encoded

@@ -1,0 +1,138 @@
+"""Features of a stream's frames: computed and encoded at key frames, borrowed from them at others.
+
+Nothing here decides which frame is which; `session.py` does. What must be computed is asked for as engine
+requests. Graphs are told what they declare, by name: `propagate` may hold the flow network (then it reads a
+guess and what `describe` made of both frames), or take the flow and scale of a graph `flow`.
+
+Shape suffixes: B batch (1 here), T key frames, C channels; H, W the network's input, h, w the feature map.
+
+Source: ATEN (Zhou et al., MM 2018), eqs. 1 to 6 and algorithm 1; h_k = GRU(F_k, propagate(h_{k-1})) where the
+bundle's temporal kind is `recurrent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from partstream_core.manifest import Manifest
+from partstream_server.guess import dis_guess
+from partstream_server.infer import View
+from partstream_server.request import EngineRequest, Steps
+
+Tensor = npt.NDArray[Any]
+_REFERENCE = "reference_"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """A frame and what the flow network knows of it."""
+
+    view: View
+    maps: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Borrowed:
+    """A key frame's feature as another frame would have it."""
+
+    feature: Tensor
+    flow_B2hw: Tensor
+    """From the frame to the key frame, in pixels of the feature map."""
+    scale_deviation: float
+    """Mean of |scale - 1|; 0 where the flow has no scale map."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyFrame:
+    """A key frame: what others borrow."""
+
+    described: Described
+    raw: Tensor
+    """The backbone's feature."""
+    encoded: Tensor
+    """The feature that its people are read from, and that is handed on."""
+
+
+class Propagation:
+    """How a bundle carries features from frame to frame; holds no stream's state."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self.kind = manifest.capabilities.temporal
+        """none, window or recurrent."""
+        graphs = manifest.graphs
+        self._describes = "describe" in graphs
+        self._has_flow = "flow" in graphs
+        self._guesses = any(
+            spec.name == "guess"
+            for name in ("flow", "propagate")
+            if name in graphs
+            for spec in graphs[name].inputs
+        )
+
+    def backbone(self, view: View) -> Steps[Tensor]:
+        """The backbone's feature of a frame."""
+        outputs = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
+        return outputs["feature"]
+
+    def describe(self, view: View) -> Steps[Described]:
+        """The frame, as flow reads it."""
+        if not self._describes:
+            return Described(view, {})
+        return Described(view, (yield EngineRequest("describe", {"half_image": view.half_tensor_BCHW})))
+
+    def borrow(self, frame: Described, key: Described, feature: Tensor) -> Steps[Borrowed]:
+        """A feature of a key frame, carried to another frame."""
+        told = self._told(frame, key) | {"feature": feature}
+        if self._has_flow:
+            flow = yield self._request("flow", told)
+            told |= flow
+        outputs = yield self._request("propagate", told)
+        known = told | dict(outputs)
+        deviation = known.get("scale_deviation")
+        if deviation is None:
+            deviation = np.abs(known["scale"] - 1).mean() if "scale" in known else np.zeros(1)
+        return Borrowed(self._first(outputs, "propagate"), known["flow"], float(np.mean(deviation)))
+
+    def encode_step(self, feature: Tensor, carried: Tensor) -> Steps[Tensor]:
+        """The next state of a recurrent encoder."""
+        outputs = yield EngineRequest("temporal", {"feature": feature, "state": carried})
+        return self._first(outputs, "temporal")
+
+    def encode_window(self, features: Sequence[Tensor]) -> Steps[Tensor]:
+        """One feature of several, in time order, the current one last."""
+        stacked_BTChw = np.stack(features, axis=1)
+        outputs = yield EngineRequest("temporal", {"features": stacked_BTChw})
+        return self._first(outputs, "temporal")
+
+    def _told(self, frame: Described, key: Described) -> dict[str, Tensor]:
+        told = {"image": frame.view.tensor_BCHW, "reference": key.view.tensor_BCHW, **frame.maps}
+        told |= {_REFERENCE + name: tensor for name, tensor in key.maps.items()}
+        if self._guesses:
+            stride = self._manifest.strides.feature
+            told["guess"] = dis_guess(frame.view.half_grey_hw, key.view.half_grey_hw, stride=stride)[None]
+        return told
+
+    def _request(self, graph: str, told: Mapping[str, Tensor]) -> EngineRequest:
+        return EngineRequest(
+            graph, {spec.name: told[spec.name] for spec in self._manifest.graphs[graph].inputs}
+        )
+
+    def _first(self, outputs: Mapping[str, Tensor], graph: str) -> Tensor:
+        return outputs[self._manifest.graphs[graph].outputs[0].name]
+
+
+def encode_over(
+    propagation: Propagation, frame: Described, raw: Tensor, neighbours: Sequence[KeyFrame]
+) -> Steps[Tensor]:
+    """A key frame's feature encoded with other key frames', in time order, its own last (eqs. 3, 4)."""
+    features = []
+    for key in neighbours:
+        borrowed = yield from propagation.borrow(frame, key.described, key.raw)
+        features.append(borrowed.feature)
+    return (yield from propagation.encode_window([*features, raw]))

@@ -1,0 +1,196 @@
+"""Key frames and frames that borrow from them, with the default bundle's graphs."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partstream_core.errors import OptionError
+from partstream_core.manifest import Manifest
+from partstream_core.results import FrameResult, frame_to_json
+from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_server.decode import Frame
+from partstream_server.engine import Engine, create_engine
+from partstream_server.features import INTERVAL, choose_schedule
+from partstream_server.figures import scene
+from partstream_server.guess import dis_guess
+from partstream_server.request import EngineOutputs, Steps
+from partstream_server.session import ParsedFrame, Session, SessionConfig
+
+WIDTH, HEIGHT = 320, 192
+
+
+def walk(num_frames: int) -> list[Frame]:
+    return [Frame(n, n / 25, scene(WIDTH, HEIGHT, 2 * n), 1 / 25) for n in range(num_frames)]
+
+
+@pytest.fixture(scope="module")
+def exact(engine: Engine) -> Iterator[Engine]:
+    """The same bundle in f32."""
+    opened = create_engine(engine.bundle.directory, precision="f32", num_threads=1)
+    yield opened
+    opened.close()
+
+
+class Driver:
+    """Carries requests out and counts the runs of each graph."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.runs: Counter[str] = Counter()
+
+    def drive(self, steps: Steps[Sequence[ParsedFrame]]) -> list[FrameResult]:
+        outputs: EngineOutputs | None = None
+        while True:
+            try:
+                request = next(steps) if outputs is None else steps.send(outputs)
+            except StopIteration as end:
+                return [parsed.result for parsed in end.value]
+            self.runs[request.graph] += 1
+            outputs = self._engine.run(request.graph, request.inputs)
+
+    def parse(
+        self, schedule: ScheduleConfig, frames: Sequence[Frame], *, every: int = 1
+    ) -> list[FrameResult]:
+        session = Session(self._engine.bundle.manifest, SessionConfig(schedule=schedule, every=every))
+        results = [
+            result for frame in frames for result in self.drive(session.push(frame, frame.index * 40.0))
+        ]
+        return results + self.drive(session.finish())
+
+
+def config(mode: str, interval: int) -> ScheduleConfig:
+    return ScheduleConfig(mode=ScheduleMode(mode), interval=interval)
+
+
+def pattern(results: Sequence[FrameResult]) -> str:
+    return "".join("K" if result.key_frame else "-" for result in results)
+
+
+@pytest.mark.parametrize(
+    ("mode", "interval", "keys"),
+    [
+        ("causal", 3, "K--K--K-"),
+        ("causal", 1, "KKKKKKKK"),
+        ("paper", 3, "-K--K--K"),
+        ("paper", 8, "----K---"),
+    ],
+)
+def test_only_key_frames_run_the_backbone(engine: Engine, mode: str, interval: int, keys: str) -> None:
+    driver = Driver(engine)
+    results = driver.parse(config(mode, interval), walk(8))
+    assert [result.index for result in results] == list(range(8))
+    assert pattern(results) == keys
+    num_keys = keys.count("K")
+    assert driver.runs["backbone"] == num_keys
+    assert driver.runs["temporal"] == num_keys - 1, "the first key frame has nothing to be encoded with"
+    assert driver.runs["propagate"] == 8 - 1, "each frame but the first key frame borrows or carries on"
+    assert driver.runs["describe"] == driver.runs["heads"] == 8
+
+
+def test_every_frame_by_itself_runs_nothing_over_time(engine: Engine) -> None:
+    driver = Driver(engine)
+    driver.parse(ScheduleConfig(), walk(3))
+    assert not {"describe", "propagate", "temporal"} & driver.runs.keys()
+
+
+def test_identities_last_across_key_frames_and_borrowed_ones(engine: Engine) -> None:
+    frames = [Frame(n, n / 25, scene(640, 384, 2 * n), 1 / 25) for n in range(7)]
+    for schedule in (config("causal", 3), config("paper", 3)):
+        results = Driver(engine).parse(schedule, frames)
+        seen = [{person.identity for person in result.people} for result in results]
+        assert len(set.intersection(*seen)) >= 3
+        assert len(set.union(*seen)) <= 6
+
+
+def test_a_borrowed_frame_is_parsed_nearly_as_by_itself(engine: Engine) -> None:
+    frames = [Frame(n, n / 25, scene(640, 384, 2 * n), 1 / 25) for n in range(3)]
+    alone, borrowed = (
+        Driver(engine).parse(schedule, frames)[2] for schedule in (ScheduleConfig(), config("causal", 3))
+    )
+    assert not borrowed.key_frame
+    assert len(alone.people) == len(borrowed.people)
+    boxes = [np.array(sorted(person.box for person in result.people)) for result in (alone, borrowed)]
+    assert np.abs(boxes[0] - boxes[1]).max() < 40
+
+
+def test_frames_that_are_passed_over_count_in_no_segment(engine: Engine) -> None:
+    results = Driver(engine).parse(config("paper", 3), walk(12), every=2)
+    assert [result.index for result in results] == [0, 2, 4, 6, 8, 10]
+    assert pattern(results) == "-K--K-"
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mode=st.sampled_from(["causal", "paper"]), interval=st.integers(1, 4), cuts=st.sets(st.integers(1, 8)))
+def test_results_do_not_depend_on_how_frames_are_handed_over(
+    exact: Engine, mode: str, interval: int, cuts: set[int]
+) -> None:
+    """All at once, one by one, or in chunks with other streams' runs between."""
+    frames, schedule = walk(9), config(mode, interval)
+    whole = Driver(exact).parse(schedule, frames)
+    session = Session(exact.bundle.manifest, SessionConfig(schedule=schedule))
+    other = Session(exact.bundle.manifest, SessionConfig(schedule=config("causal", 2)))
+    driver, pieces = Driver(exact), []
+    for frame in frames:
+        pieces += driver.drive(session.push(frame, frame.index * 40.0))
+        if frame.index in cuts:
+            driver.drive(other.push(Frame(frame.index, 0.0, frame.image[:, ::-1].copy(), 0.04), 1.0))
+    pieces += driver.drive(session.finish())
+    assert [frame_to_json(result) for result in pieces] == [frame_to_json(result) for result in whole]
+
+
+def test_a_key_frame_that_fails_is_made_up_for(engine: Engine) -> None:
+    session = Session(engine.bundle.manifest, SessionConfig(schedule=config("causal", 5)))
+    frames, driver = walk(3), Driver(engine)
+    steps = session.push(frames[0], 0.0)
+    next(steps)
+    with pytest.raises(RuntimeError, match="lost"):
+        steps.throw(RuntimeError("lost"))
+    (second,) = driver.drive(session.push(frames[1], 40.0))
+    (third,) = driver.drive(session.push(frames[2], 80.0))
+    assert (second.key_frame, third.key_frame) == (True, False)
+
+
+def without_time(manifest: Manifest) -> Manifest:
+    return replace(manifest, capabilities=replace(manifest.capabilities, temporal="none"))
+
+
+def test_a_schedule_is_chosen_by_caller_then_bundle_then_use(engine: Engine) -> None:
+    manifest = replace(engine.bundle.manifest, schedule=config("causal", 4))
+    plain = replace(manifest, schedule=ScheduleConfig())
+
+    def chosen(of: Manifest, mode: str | None, interval: int | None, *, live: bool) -> tuple[str, int]:
+        wanted = None if mode is None else ScheduleMode(mode)
+        found = choose_schedule(of, mode=wanted, interval=interval, live=live)
+        return str(found.mode), found.interval
+
+    assert chosen(manifest, None, None, live=True) == ("causal", 4)
+    assert chosen(manifest, None, None, live=False) == ("paper", 4)
+    assert chosen(manifest, "every-frame", None, live=True) == ("every-frame", 1)
+    assert chosen(manifest, None, 7, live=True) == ("causal", 7)
+    assert chosen(plain, None, None, live=False) == ("every-frame", 1)
+    assert chosen(plain, "causal", None, live=True) == ("causal", INTERVAL)
+
+
+def test_schedules_that_cannot_be_followed_are_refused_with_the_reason(engine: Engine) -> None:
+    manifest = engine.bundle.manifest
+    with pytest.raises(OptionError, match="waits for later frames"):
+        choose_schedule(manifest, mode=ScheduleMode.PAPER, interval=None, live=True)
+    with pytest.raises(OptionError, match="interval 3 needs a schedule"):
+        choose_schedule(manifest, mode=ScheduleMode.EVERY_FRAME, interval=3, live=True)
+    with pytest.raises(OptionError, match="takes every frame by itself"):
+        choose_schedule(without_time(manifest), mode=ScheduleMode.CAUSAL, interval=3, live=True)
+    with pytest.raises(OptionError, match="takes every frame by itself"):
+        Session(without_time(manifest), SessionConfig(schedule=config("causal", 3)))
+
+
+def test_the_guess_of_a_shift_is_in_pixels_of_the_feature_map() -> None:
+    picture = scene(512, 288, 0).mean(axis=2).astype(np.uint8)
+    guess = dis_guess(np.roll(picture, (-4, 8), axis=(0, 1)), picture, stride=8)
+    assert guess.shape == (2, 72, 128)
+    assert np.median(guess[0]) == pytest.approx(-2.0, abs=0.2)
+    assert np.median(guess[1]) == pytest.approx(1.0, abs=0.2)
