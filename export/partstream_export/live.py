@@ -34,7 +34,7 @@ TRAINING_DATA = (
     "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
 )
 """What the recipes of this repository train the live network on."""
-OVER_TIME = ("propagate", "temporal")
+OVER_TIME = ("describe", "propagate", "temporal")
 """Graphs that only a network with a temporal path has."""
 THRESHOLDS = Thresholds(score=0.5, nms=0.6, mask=0.5, candidate=0.05)
 

@@ -12,6 +12,8 @@ Source: ours. Global matching after GMFlow (Xu et al., CVPR 2022), refinement ag
 after PWC-Net (Sun et al., CVPR 2018), the scale map after Deep Feature Flow (Zhu et al., CVPR 2017).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,8 +27,18 @@ FLOW_UNIT = 8.0
 """Image pixels of one unit of raw flow: a pixel of the feature map."""
 LOSS_WEIGHTS = (1.0, 0.5, 0.3)
 """Of the levels' endpoint errors, finest first."""
-_NEAR, _FAR, _FINE = 40, 64, 32
+NEAR_CHANNELS, FAR_CHANNELS = 40, 64
+_FINE = 32
 _SLOPE = 0.1
+
+
+class Description(NamedTuple):
+    """What the flow network knows of one frame."""
+
+    near: Tensor
+    """At stride 8."""
+    far: Tensor
+    """At stride 16."""
 
 
 class LightFlow(nn.Module):
@@ -35,15 +47,21 @@ class LightFlow(nn.Module):
     def __init__(self, *, scale_channels: int | None = 96) -> None:
         super().__init__()
         self.near = nn.Sequential(
-            _conv(3, 24, stride=2), _conv(24, _NEAR, stride=2), _conv(_NEAR, _NEAR)
+            _conv(3, 24, stride=2), _conv(24, NEAR_CHANNELS, stride=2), _conv(NEAR_CHANNELS, NEAR_CHANNELS)
         )  # fmt: skip
-        self.far = nn.Sequential(_conv(_NEAR, _FAR, stride=2), _conv(_FAR, _FAR))
-        self.describe = nn.Conv2d(_FAR, _FAR, 1)
+        self.far = nn.Sequential(
+            _conv(NEAR_CHANNELS, FAR_CHANNELS, stride=2), _conv(FAR_CHANNELS, FAR_CHANNELS)
+        )
+        self.describe_places = nn.Conv2d(FAR_CHANNELS, FAR_CHANNELS, 1)
         self.nearness = nn.Parameter(torch.tensor(-2.0))
         self.coarse = nn.Sequential(
-            _conv(3 * _FAR + 5, _FAR), _conv(_FAR, _FAR, dilation=2), _conv(_FAR, _FINE)
+            _conv(3 * FAR_CHANNELS + 5, FAR_CHANNELS),
+            _conv(FAR_CHANNELS, FAR_CHANNELS, dilation=2),
+            _conv(FAR_CHANNELS, _FINE),
         )
-        self.fine = nn.Sequential(_conv(2 * _NEAR + 2 + _FINE, 64), _conv(64, 48), _conv(48, _FINE))
+        self.fine = nn.Sequential(
+            _conv(2 * NEAR_CHANNELS + 2 + _FINE, NEAR_CHANNELS), _conv(NEAR_CHANNELS, _FINE)
+        )
         self.weigh = nn.Conv2d(_FINE, 1, 3, padding=1)
         self.predict = nn.ModuleList(nn.Conv2d(_FINE, 2, 3, padding=1) for _ in range(2))
         self.scale = ScaleMap(_FINE, scale_channels) if scale_channels is not None else None
@@ -63,21 +81,32 @@ class LightFlow(nn.Module):
             reference_B3hw: Of the same size.
             guess_B2HW: A first flow in pixels of the stride-8 feature map; zeros where None.
         """
-        batch, _, height, width = current_B3hw.shape
         if guess_B2HW is None:
+            batch, _, height, width = current_B3hw.shape
             guess_B2HW = current_B3hw.new_zeros(batch, 2, height // FLOW_STRIDE, width // FLOW_STRIDE)
-        near = self.near(F.avg_pool2d(torch.cat([current_B3hw, reference_B3hw]), 2))
-        far = self.far(near)
+        both = self.describe(F.avg_pool2d(torch.cat([current_B3hw, reference_B3hw]), 2))
+        current, reference = (
+            Description(*halves) for halves in zip(*(x.chunk(2) for x in both), strict=True)
+        )
+        return self.estimate(current, reference, guess_B2HW)
+
+    def describe(self, half_B3HW: Tensor) -> Description:
+        """What estimates read of a frame, from its image at half size; made once a frame."""
+        near = self.near(half_B3HW)
+        return Description(near, self.far(near))
+
+    def estimate(self, current: Description, reference: Description, guess_B2HW: Tensor) -> FlowField:
+        """The field from current to reference, from their descriptions and a guess."""
         matched, sureness = match(
-            self.describe(far[:batch]), self.describe(far[batch:]), self.nearness.exp()
-        )  # fmt: skip
+            self.describe_places(current.far), self.describe_places(reference.far), self.nearness.exp()
+        )
         guess = F.avg_pool2d(guess_B2HW, 2) / 2
         x = self.coarse(
             torch.cat(
                 [
-                    far[:batch],
-                    _warp_like(far[batch:], matched),
-                    _warp_like(far[batch:], guess),
+                    current.far,
+                    _warp_like(reference.far, matched),
+                    _warp_like(reference.far, guess),
                     matched * 0.1,
                     guess * 0.1,
                     sureness,
@@ -89,8 +118,8 @@ class LightFlow(nn.Module):
         coarse = trust * guess + (1 - trust) * matched + self.predict[0](x)
         # what the guess knows more finely than stride 16 comes back as far as it is trusted
         up = _double(coarse) * 2 + _double(trust) * (guess_B2HW - _double(guess) * 2)
-        warped = _warp_like(near[batch:], up)
-        x = self.fine(torch.cat([near[:batch], warped, up * 0.1, _double(x)], dim=1))
+        warped = _warp_like(reference.near, up)
+        x = self.fine(torch.cat([current.near, warped, up * 0.1, _double(x)], dim=1))
         flow = up + self.predict[1](x)
         scale = self.scale(x) if self.scale is not None else None
         return FlowField(flow, scale, (flow, coarse * 2, matched * 2))
