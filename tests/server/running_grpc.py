@@ -13,6 +13,7 @@ import grpc
 from partstream.v1 import service_pb2, service_pb2_grpc
 from partstream_server.api.app import create_app
 from partstream_server.api.service import Service
+from partstream_server.api.tracing import Tracing
 from partstream_server.engine import Engine
 from partstream_server.lifetime import HttpServer, Lifetime
 from partstream_server.serve import address_of, listen, server_config
@@ -125,11 +126,13 @@ def _picture() -> bytes:
 
 
 @contextmanager
-def serving_grpc(engine: Engine, work_dir: Path, **options: Any) -> Iterator[RunningGrpc]:
+def serving_grpc(
+    engine: Engine, work_dir: Path, *, tracing: Tracing | None = None, **options: Any
+) -> Iterator[RunningGrpc]:
     """Run a server; the options are settings."""
     work_dir.mkdir(parents=True, exist_ok=True)
     settings = Settings(temp_dir=work_dir, grpc_port=0, **options)
-    app = create_app(settings, engine)
+    app = create_app(settings, engine, tracing=tracing)
     service: Service = app.state.service
     started: threading.Event = threading.Event()
     found: dict[str, Any] = {}

@@ -1,6 +1,9 @@
 """The encrypted wire."""
 
+import os
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +63,19 @@ def test_a_client_that_does_not_trust_it_and_a_plain_one_get_nothing(url: str) -
         httpx.get(f"{url}/readyz")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url.replace('https', 'http')}/readyz")
+
+
+def test_the_containers_health_check_asks_the_way_the_server_listens(
+    url: str, tls: Tls, repository: Path
+) -> None:
+    def check(**variables: str) -> int:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PARTSTREAM_")}
+        port = {"PARTSTREAM_PORT": url.rpartition(":")[2]}
+        script = [sys.executable, str(repository / "docker" / "healthcheck.py")]
+        return subprocess.run(script, env=clean | port | variables, check=False).returncode
+
+    assert check(PARTSTREAM_TLS_CERT=str(tls.certificate)) == 0
+    assert check() != 0
 
 
 def test_a_key_of_another_certificate_is_refused_at_the_start(tls: Tls, tmp_path: Path) -> None:

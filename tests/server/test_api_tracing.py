@@ -4,15 +4,20 @@ import asyncio
 import sys
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from websockets.sync.client import connect
 
+from partstream.v1 import service_pb2
 from partstream_server.api.app import create_app
 from partstream_server.api.tracing import Tracing, TracingError, open_tracing
 from partstream_server.engine import Engine
 from partstream_server.settings import Settings
+from tests.server.running_grpc import serving_grpc
+from tests.server.stream_fixtures import jpeg, walk
 
 
 def test_every_request_is_a_span_named_by_its_route(engine: Engine, tmp_path: Path) -> None:
@@ -33,6 +38,24 @@ def test_every_request_is_a_span_named_by_its_route(engine: Engine, tmp_path: Pa
     assert (missing.attributes["status"], missing.attributes["code"]) == (404, "not_found")
     assert missing.start_time is not None and missing.end_time is not None
     assert missing.start_time < missing.end_time
+
+
+def test_calls_of_grpc_and_websockets_are_spans_with_their_outcome(engine: Engine, tmp_path: Path) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(SimpleSpanProcessor(exporter))
+    with serving_grpc(engine, tmp_path, tracing=tracing) as server:
+        answers = server.exchange([jpeg(image) for image in walk(2)])
+        assert len(answers) == 2
+        with server.stub() as stub, pytest.raises(grpc.RpcError):
+            list(stub.SubscribeSource(service_pb2.SubscribeSourceRequest(source_id="none"), timeout=60))
+        with connect(server.url.replace("http", "ws", 1) + "/v1/stream") as socket:
+            socket.send("{}")
+            socket.recv(60)
+    tracing.close()
+    spans = {span.name: span.attributes or {} for span in exporter.get_finished_spans()}
+    assert spans["grpc StreamParse"]["code"] == "ok"
+    assert spans["grpc SubscribeSource"]["code"] == "not_found"
+    assert spans["WEBSOCKET /v1/stream"]["path"] == "/v1/stream"
 
 
 def test_without_an_address_nothing_is_traced() -> None:

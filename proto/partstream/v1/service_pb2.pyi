@@ -28,6 +28,13 @@ class SkipReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SKIP_REASON_TOO_OLD: _ClassVar[SkipReason]
     SKIP_REASON_NOT_WANTED: _ClassVar[SkipReason]
     SKIP_REASON_GOING_AWAY: _ClassVar[SkipReason]
+
+class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCE_STATE_UNSPECIFIED: _ClassVar[SourceState]
+    SOURCE_STATE_ENDED: _ClassVar[SourceState]
+    SOURCE_STATE_FAILED: _ClassVar[SourceState]
+    SOURCE_STATE_STOPPED: _ClassVar[SourceState]
 MASK_FORM_UNSPECIFIED: MaskForm
 MASK_FORM_RLE: MaskForm
 MASK_FORM_POLYGONS: MaskForm
@@ -40,6 +47,10 @@ SKIP_REASON_REPLACED: SkipReason
 SKIP_REASON_TOO_OLD: SkipReason
 SKIP_REASON_NOT_WANTED: SkipReason
 SKIP_REASON_GOING_AWAY: SkipReason
+SOURCE_STATE_UNSPECIFIED: SourceState
+SOURCE_STATE_ENDED: SourceState
+SOURCE_STATE_FAILED: SourceState
+SOURCE_STATE_STOPPED: SourceState
 
 class StreamParseRequest(_message.Message):
     __slots__ = ("config", "frame")
@@ -228,6 +239,42 @@ class ParseVideoFinished(_message.Message):
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     video: _results_pb2.VideoInfo
     def __init__(self, video: _Optional[_Union[_results_pb2.VideoInfo, _Mapping]] = ...) -> None: ...
+
+class SubscribeSourceRequest(_message.Message):
+    __slots__ = ("source_id",)
+    SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    source_id: str
+    def __init__(self, source_id: _Optional[str] = ...) -> None: ...
+
+class SubscribeSourceResponse(_message.Message):
+    __slots__ = ("opened", "answer", "going_away", "ended", "num_missed", "width", "height", "time_s")
+    OPENED_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    GOING_AWAY_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    NUM_MISSED_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIME_S_FIELD_NUMBER: _ClassVar[int]
+    opened: StreamOpened
+    answer: FrameAnswer
+    going_away: GoingAway
+    ended: SourceEnded
+    num_missed: int
+    width: int
+    height: int
+    time_s: float
+    def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., answer: _Optional[_Union[FrameAnswer, _Mapping]] = ..., going_away: _Optional[_Union[GoingAway, _Mapping]] = ..., ended: _Optional[_Union[SourceEnded, _Mapping]] = ..., num_missed: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., time_s: _Optional[float] = ...) -> None: ...
+
+class SourceEnded(_message.Message):
+    __slots__ = ("state", "problem", "num_frames")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    state: SourceState
+    problem: str
+    num_frames: int
+    def __init__(self, state: _Optional[_Union[SourceState, str]] = ..., problem: _Optional[str] = ..., num_frames: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

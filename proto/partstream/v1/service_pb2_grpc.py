@@ -45,6 +45,11 @@ class ParsingServiceStub:
                 request_serializer=partstream_dot_v1_dot_service__pb2.ParseVideoRequest.SerializeToString,
                 response_deserializer=partstream_dot_v1_dot_service__pb2.ParseVideoResponse.FromString,
                 _registered_method=True)
+        self.SubscribeSource = channel.unary_stream(
+                '/partstream.v1.ParsingService/SubscribeSource',
+                request_serializer=partstream_dot_v1_dot_service__pb2.SubscribeSourceRequest.SerializeToString,
+                response_deserializer=partstream_dot_v1_dot_service__pb2.SubscribeSourceResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/partstream.v1.ParsingService/ListModels',
                 request_serializer=partstream_dot_v1_dot_service__pb2.ListModelsRequest.SerializeToString,
@@ -72,6 +77,15 @@ class ParsingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubscribeSource(self, request, context):
+        """What is found in a source that the server pulls, from now on; `POST /v1/sources` starts one and tells its id.
+
+        Any number may subscribe. Who reads too slowly misses the oldest answers, and is told how many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """The bundles that the server runs.
         """
@@ -91,6 +105,11 @@ def add_ParsingServiceServicer_to_server(servicer, server):
                     servicer.ParseVideo,
                     request_deserializer=partstream_dot_v1_dot_service__pb2.ParseVideoRequest.FromString,
                     response_serializer=partstream_dot_v1_dot_service__pb2.ParseVideoResponse.SerializeToString,
+            ),
+            'SubscribeSource': grpc.unary_stream_rpc_method_handler(
+                    servicer.SubscribeSource,
+                    request_deserializer=partstream_dot_v1_dot_service__pb2.SubscribeSourceRequest.FromString,
+                    response_serializer=partstream_dot_v1_dot_service__pb2.SubscribeSourceResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -153,6 +172,33 @@ class ParsingService:
             '/partstream.v1.ParsingService/ParseVideo',
             partstream_dot_v1_dot_service__pb2.ParseVideoRequest.SerializeToString,
             partstream_dot_v1_dot_service__pb2.ParseVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubscribeSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/partstream.v1.ParsingService/SubscribeSource',
+            partstream_dot_v1_dot_service__pb2.SubscribeSourceRequest.SerializeToString,
+            partstream_dot_v1_dot_service__pb2.SubscribeSourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,9 +44,9 @@ def create_app(
         engine: The engine, which stays the caller's to close; without one the application opens the one that
             the settings describe while it already answers (503 until then), and closes it at its end.
         on_failure: Told if that engine cannot be opened.
-        tracing: Sent a span for each request; stays the caller's to close.
+        tracing: Sent a span for each request and each call of gRPC; stays the caller's to close.
     """
-    service = Service(settings, engine)
+    service = Service(settings, engine, tracing=tracing)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -29,6 +29,9 @@ class Observer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and see to its end."""
+        if scope["type"] == "websocket":
+            await self._watch_socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -43,6 +46,16 @@ class Observer:
             await problem_response(error, request)(scope, receive, exchange.send)
         finally:
             self._record(exchange)
+
+    async def _watch_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a WebSocket on; its frames are counted and its end is logged where it is a stream."""
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if self._tracing is not None:
+                route, seconds = _route_of(scope), time.perf_counter() - started
+                self._tracing.record(f"WEBSOCKET {route}", seconds, {"path": scope["path"]})
 
     def _record(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -74,7 +87,7 @@ class _Exchange:
     @property
     def route(self) -> str:
         """The route's template, so that made-up paths are one label."""
-        return str(getattr(self.scope.get("route"), "path", "unknown"))
+        return _route_of(self.scope)
 
     async def send(self, message: Message) -> None:
         """Pass a message on, and note the status."""
@@ -83,3 +96,7 @@ class _Exchange:
             headers = [*message.get("headers", []), (REQUEST_ID_HEADER, self.request_id.encode())]
             message = {**message, "headers": headers}
         await self._send(message)
+
+
+def _route_of(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", "unknown"))

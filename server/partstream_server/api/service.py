@@ -15,6 +15,7 @@ from partstream_core.errors import PartstreamError
 from partstream_server.api.errors import NotReadyError
 from partstream_server.api.gate import Gate
 from partstream_server.api.metrics import Metrics
+from partstream_server.api.tracing import Tracing
 from partstream_server.decode import MediaLimits
 from partstream_server.drain import Drain
 from partstream_server.engine.base import Engine
@@ -30,8 +31,10 @@ _log = logging.getLogger("partstream.api")
 class Service:
     """The shared parts; the engine arrives when it has been loaded."""
 
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, engine: Engine | None = None, *, tracing: Tracing | None = None
+    ) -> None:
+        self.settings, self.tracing = settings, tracing
         self.access = Access.of(settings)
         self.metrics = Metrics()
         self.gate = Gate(max_concurrent=settings.max_concurrent, queue=settings.queue)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn
@@ -14,6 +15,7 @@ from grpc import aio
 from partstream_core.errors import BusyError
 from partstream_server.api.errors import codes_for
 from partstream_server.api.problems import as_partstream_error
+from partstream_server.api.tracing import Tracing
 from partstream_server.security.errors import ThrottledError
 from partstream_server.streams import StreamClosedError
 
@@ -26,19 +28,32 @@ Context = aio.ServicerContext[Any, Any]
 
 
 @asynccontextmanager
-async def told(context: Context, method: str) -> AsyncIterator[None]:
-    """Whatever goes wrong inside ends the call with a status; a client that left ends it without one."""
+async def told(context: Context, method: str, tracing: Tracing | None = None) -> AsyncIterator[None]:
+    """Whatever goes wrong inside ends the call with a status; a client that left ends it without one.
+
+    Args:
+        context: Of the call.
+        method: Its name.
+        tracing: Sent a span for the call, where there is one.
+    """
+    started, code = time.perf_counter(), "ok"
     try:
         yield
     except aio.AbortError:
         raise
     except asyncio.CancelledError:
+        code = "client_left"
         _log.info("client left", extra={"fields": {"method": method}})
         raise
     except StreamClosedError:
         return
     except Exception as error:
+        known = as_partstream_error(error)
+        code = known.code if known else "internal_error"
         await _abort(context, error, method)
+    finally:
+        if tracing is not None:
+            tracing.record(f"grpc {method}", time.perf_counter() - started, {"method": method, "code": code})
 
 
 async def _abort(context: Context, error: Exception, method: str) -> NoReturn:

@@ -18,6 +18,7 @@ from partstream_server.rpc.messages import (
     write_model,
     write_opened,
 )
+from partstream_server.rpc.sources import subscribe
 from partstream_server.rpc.video import parse_video
 from partstream_server.security.access import Account
 from partstream_server.streams import Stream, StreamClosedError
@@ -43,7 +44,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
     async def StreamParse(self, _requests: Any, context: StreamContext) -> None:
         """Frames of one live stream, each answered once and in order."""
-        async with told(context, "StreamParse"):
+        async with told(context, "StreamParse", self._service.tracing):
             account = admit(self._service, context)
             stream = await self._open(context, account)
             reader = asyncio.create_task(self._read_frames(context, stream))
@@ -62,15 +63,22 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
     async def ParseVideo(self, _requests: Any, context: aio.ServicerContext[Any, Any]) -> None:
         """One file up, its results down."""
-        async with told(context, "ParseVideo"):
+        async with told(context, "ParseVideo", self._service.tracing):
             await parse_video(self._service, admit(self._service, context), context)
+
+    async def SubscribeSource(
+        self, request: service_pb2.SubscribeSourceRequest, context: aio.ServicerContext[Any, Any]
+    ) -> None:
+        """What is found in a pulled source, from now on."""
+        async with told(context, "SubscribeSource", self._service.tracing):
+            await subscribe(self._service, admit(self._service, context), request.source_id, context)
 
     async def ListModels(
         self, _request: service_pb2.ListModelsRequest, context: aio.ServicerContext[Any, Any]
     ) -> service_pb2.ListModelsResponse:
         """The bundles that the server runs."""
         response = service_pb2.ListModelsResponse()
-        async with told(context, "ListModels"):
+        async with told(context, "ListModels", self._service.tracing):
             admit(self._service, context)
             response.models.append(write_model(self._service.engine))
         return response

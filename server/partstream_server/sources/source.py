@@ -109,6 +109,11 @@ class Source:
         self._answers = asyncio.create_task(self._publish())
         self._thread.start()
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of its frames; None before the first of them."""
+        return self._size
+
     def follow(self) -> Follower:
         """A follower of what comes from now on."""
         follower = Follower()
