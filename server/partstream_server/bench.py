@@ -6,6 +6,7 @@ The stages on the host are in milliseconds of CPU time a frame, the graphs in mi
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import tempfile
@@ -17,8 +18,10 @@ from typing import Any
 import cv2
 
 from partstream_core.results_io import ndjson_line
+from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_server.decode import open_video
 from partstream_server.engine import Engine, create_engine
+from partstream_server.features import INTERVAL, choose_schedule
 from partstream_server.figures import write_figures
 from partstream_server.infer import network_size
 from partstream_server.parser import MediaParser, ParseOptions
@@ -26,7 +29,6 @@ from partstream_server.timing import StageClock
 
 THREADS = (2, 1)
 PRECISIONS = ("auto", "f32")
-GRAPHS = ("backbone", "heads", "instances")
 OVERHEAD = ("decode", "assemble", "track", "encode")
 """Stages that the host pays for every frame, key frame or not."""
 _WARM_UP_FRAMES = 3
@@ -41,6 +43,9 @@ class BenchConfig:
     video: Path | None = None
     num_frames: int = 100
     score_threshold: float | None = None
+    schedule: ScheduleMode | None = None
+    """None: causal where the bundle carries features over time, else every frame."""
+    interval: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +57,17 @@ class Run:
     precision: str
     num_threads: int
     num_frames: int
+    schedule: str
     people_per_frame: float
     frames_per_second: float
     stages_ms: dict[str, float]
     """Milliseconds a frame."""
-
-    @property
-    def network_ms(self) -> float:
-        """Milliseconds a frame in the graphs."""
-        return sum(self.stages_ms[graph] for graph in GRAPHS)
+    network_ms: float
+    """Milliseconds a frame in the graphs."""
+    key_ms: float
+    """Of them, milliseconds in the graphs of a key frame; NaN where there was none; the first is left out."""
+    other_ms: float
+    """Likewise of a frame that borrows."""
 
     @property
     def overhead_ms(self) -> float:
@@ -83,7 +90,7 @@ class Report:
         main = self.runs[0]
         return {
             "frames_per_second": round(main.frames_per_second, 2),
-            "non_key_over_key": None,
+            "non_key_over_key": _number(main.other_ms / main.key_ms),
             "overhead_ms": round(main.overhead_ms, 3),
             "peak_memory_mb": round(self.peak_memory_mb, 1),
             "stages": _rounded(main.stages_ms),
@@ -95,8 +102,11 @@ class Report:
                     "precision_asked": run.precision_asked,
                     "precision": run.precision,
                     "threads": run.num_threads,
+                    "schedule": run.schedule,
                     "frames_per_second": round(run.frames_per_second, 2),
                     "network_ms": round(run.network_ms, 3),
+                    "key_frame_network_ms": _number(run.key_ms),
+                    "non_key_frame_network_ms": _number(run.other_ms),
                     "overhead_ms": round(run.overhead_ms, 3),
                     "people_per_frame": round(run.people_per_frame, 2),
                     "stages": _rounded(run.stages_ms),
@@ -127,8 +137,9 @@ def run_bench(config: BenchConfig) -> Report:
                 engine = create_engine(
                     config.bundle, provider=config.provider, precision=precision, num_threads=num_threads
                 )
-                runs.append(_time_run(video, engine, config, decode_ms, precision))
-                peak_mb = peak_mb or peak_memory_mb()
+                for schedule in _schedules(config, engine):
+                    runs.append(_time_run(video, engine, config, decode_ms, precision, schedule))
+                    peak_mb = peak_mb or peak_memory_mb()
                 engine.close()
         network = network_size(*size, engine.bundle.manifest.input)
     return Report(size, network, tuple(runs), peak_mb)
@@ -138,8 +149,11 @@ def report_lines(report: Report) -> list[str]:
     """The report as a table for people."""
     stages = list(report.runs[0].stages_ms)
     head = ["", *(f"{run.precision} x{run.num_threads}" for run in report.runs)]
-    rows = [[stage, *(f"{run.stages_ms[stage]:.2f}" for run in report.runs)] for stage in stages]
-    rows += [
+    rows = [
+        ["schedule", *(run.schedule for run in report.runs)],
+        *([stage, *(f"{run.stages_ms[stage]:.2f}" for run in report.runs)] for stage in stages),
+        ["key frame, network", *(f"{run.key_ms:.2f}" for run in report.runs)],
+        ["other frame, network", *(f"{run.other_ms:.2f}" for run in report.runs)],
         ["network", *(f"{run.network_ms:.2f}" for run in report.runs)],
         ["overhead", *(f"{run.overhead_ms:.2f}" for run in report.runs)],
         ["people a frame", *(f"{run.people_per_frame:.1f}" for run in report.runs)],
@@ -150,8 +164,11 @@ def report_lines(report: Report) -> list[str]:
     sizes = f"{width}x{height} to {network_width}x{network_height}"
     return [
         f"{main.provider}, {sizes}, {main.num_frames} frames; milliseconds a frame by precision and threads",
-        *("".join(f"{cell:>16}" for cell in row) for row in [head, *rows]),
-        f"peak memory {report.peak_memory_mb:.0f} MB; every frame is a key frame",
+        *(
+            "".join(f"{cell:>{21 if at == 0 else 14}}" for at, cell in enumerate(row))
+            for row in [head, *rows]
+        ),
+        f"peak memory {report.peak_memory_mb:.0f} MB",
     ]
 
 
@@ -166,15 +183,42 @@ def _time_decoding(video: Path, num_frames: int) -> tuple[tuple[int, int], float
         return (reader.info.width, reader.info.height), spent_s / count * 1000
 
 
-def _time_run(video: Path, engine: Engine, config: BenchConfig, decode_ms: float, precision: str) -> Run:
+def _schedules(config: BenchConfig, engine: Engine) -> list[ScheduleConfig]:
+    """What is timed: what was asked for, or what live streams do and every frame by itself."""
+    manifest = engine.bundle.manifest
+    if config.schedule is not None:
+        return [choose_schedule(manifest, mode=config.schedule, interval=config.interval, live=False)]
+    if manifest.capabilities.temporal == "none":
+        return [ScheduleConfig()]
+    return [
+        choose_schedule(manifest, mode=ScheduleMode.CAUSAL, interval=config.interval or INTERVAL, live=True),
+        ScheduleConfig(),
+    ]
+
+
+def _time_run(
+    video: Path,
+    engine: Engine,
+    config: BenchConfig,
+    decode_ms: float,
+    precision: str,
+    schedule: ScheduleConfig,
+) -> Run:
     """One pass, after a short one that compiles the shapes."""
-    options = ParseOptions(score_threshold=config.score_threshold, max_frames=_WARM_UP_FRAMES)
+    asked = ParseOptions(
+        score_threshold=config.score_threshold,
+        schedule=schedule.mode,
+        interval=None if schedule.mode is ScheduleMode.EVERY_FRAME else schedule.interval,
+    )
+    options = asked.model_copy(update={"max_frames": schedule.interval + 1 + _WARM_UP_FRAMES})
     with MediaParser(video, engine, options) as parser:
         for _ in parser:
             pass
     clock, num_frames, num_people = StageClock(), 0, 0
-    start_s = time.perf_counter()
-    options = ParseOptions(score_threshold=config.score_threshold, max_frames=config.num_frames)
+    graphs = list(engine.bundle.manifest.graphs)
+    network_s: list[tuple[bool, float]] = []
+    start_s, before_s = time.perf_counter(), 0.0
+    options = asked.model_copy(update={"max_frames": config.num_frames})
     with MediaParser(video, engine, options, clock=clock) as parser:
         for picture in parser:
             assert picture.result is not None, "every frame is parsed"
@@ -182,19 +226,34 @@ def _time_run(video: Path, engine: Engine, config: BenchConfig, decode_ms: float
             num_people += len(picture.result.people)
             with clock.stage("encode"):
                 ndjson_line(picture.result)
+            now_s = sum(clock.total_s[graph] for graph in graphs)
+            network_s.append((picture.result.key_frame, now_s - before_s))
+            before_s = now_s
     seconds = time.perf_counter() - start_s
     host = {stage: clock.cpu_s[stage] / num_frames * 1000 for stage in ("infer", *OVERHEAD[1:])}
-    graphs = {graph: clock.total_s[graph] / num_frames * 1000 for graph in GRAPHS}
+    graph_ms = {graph: clock.total_s[graph] / num_frames * 1000 for graph in graphs}
     return Run(
         provider=engine.provider,
         precision_asked=precision,
         precision=engine.precision,
         num_threads=engine.num_threads,
         num_frames=num_frames,
+        schedule=str(schedule.mode) + (f" {schedule.interval}" if schedule.interval > 1 else ""),
         people_per_frame=num_people / num_frames,
         frames_per_second=num_frames / seconds,
-        stages_ms={"decode": decode_ms, "infer": host.pop("infer"), **graphs, **host},
+        stages_ms={"decode": decode_ms, "infer": host.pop("infer"), **graph_ms, **host},
+        network_ms=sum(graph_ms.values()),
+        key_ms=_mean_ms([seconds for key, seconds in network_s[1:] if key]),
+        other_ms=_mean_ms([seconds for key, seconds in network_s[1:] if not key]),
     )
+
+
+def _mean_ms(seconds: list[float]) -> float:
+    return sum(seconds) / len(seconds) * 1000 if seconds else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)
 
 
 def peak_memory_mb() -> float:

@@ -141,19 +141,32 @@ def bench_command(
     score_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least score of a person.  [default: the bundle's]")
     ] = None,
+    schedule: Annotated[
+        ScheduleMode | None,
+        typer.Option(help="Which frames are key frames.  [default: causal and every frame, side by side]"),
+    ] = None,
+    interval: Annotated[
+        int | None, typer.Option(min=1, max=100, help="A key frame every n frames.  [default: 3]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the pipeline stage by stage, on 1 and 2 threads, at f32 and at automatic precision."""
     from partstream_server.bench import BenchConfig, report_lines, run_bench  # noqa: PLC0415
 
     config = BenchConfig(
-        bundle=bundle, provider=provider, video=video, num_frames=frames, score_threshold=score_threshold
+        bundle=bundle,
+        provider=provider,
+        video=video,
+        num_frames=frames,
+        score_threshold=score_threshold,
+        schedule=schedule,
+        interval=interval,
     )
     try:
         report = run_bench(config)
     except (EngineError, BundleError) as error:
         raise _failure(error) from None
-    except (MediaError, OSError) as error:
+    except (MediaError, OptionError, OSError) as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))

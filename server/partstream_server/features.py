@@ -8,16 +8,19 @@ Source: ATEN (Zhou et al., MM 2018), section 4.4 and algorithm 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
+from partstream_core.boxes import Box
 from partstream_core.errors import OptionError
 from partstream_core.manifest import Manifest
 from partstream_core.schedule import (
     KeyFrameScheduler,
+    Observation,
     ScheduleConfig,
     ScheduleError,
     ScheduleMode,
@@ -26,7 +29,9 @@ from partstream_core.schedule import (
 )
 from partstream_server.decode import Frame
 from partstream_server.infer import View
-from partstream_server.propagation import Borrowed, Described, KeyFrame, Propagation, encode_over
+from partstream_server.motion.events import TrackEvents
+from partstream_server.motion.measure import scene_change, service
+from partstream_server.propagation import Borrowed, KeyFrame, Propagation, RecentKeys, encode_over
 from partstream_server.request import Steps
 
 Tensor = npt.NDArray[Any]
@@ -51,6 +56,10 @@ class Features(Protocol):
 
     def finish(self) -> Steps[Sequence[Ready]]:
         """The frames that waited for others which will not come."""
+        ...
+
+    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+        """Learn where people are in the frame that was read last, and the boxes of those with an identity."""
         ...
 
 
@@ -130,6 +139,9 @@ class SingleFeatures:
         yield from ()
         return []
 
+    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+        """Nothing is learned from it."""
+
 
 class OnlineFeatures:
     """Frame by frame: a frame is a key frame, or borrows from the last one."""
@@ -137,26 +149,52 @@ class OnlineFeatures:
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         self._propagation, self._range = propagation, schedule.encoding_range
         self._scheduler = KeyFrameScheduler(schedule)
-        self._keys = RecentKeys(propagation, encoding_range=schedule.encoding_range)
+        self._keys = RecentKeys(propagation, schedule)
+        self._people_hw = np.zeros((1, 1), bool)
+        self._events = TrackEvents()
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame, ready at once."""
         if self._keys.empty:
             self._scheduler.forget_key()
         described = yield from self._propagation.describe(view)
-        decision = self._scheduler.decide(frame.index, frame.time_s)
+        borrowed, observation = None, None
+        if self._scheduler.needs_observation:
+            borrowed = yield from self._keys.borrow(described)
+            observation = self._observe(view, borrowed)
+        decision = self._scheduler.decide(frame.index, frame.time_s, observation)
         if decision.starts_over:
             self._keys.start_over()
         if decision.key_frame:
-            feature = yield from self._keys.add(described)
+            feature = yield from self._keys.add(described, borrowed)
         else:
-            feature = (yield from self._keys.borrow(described)).feature
+            borrowed = borrowed or (yield from self._keys.borrow(described))
+            feature = borrowed.feature
         return [Ready(frame, view, feature, decision.key_frame)]
+
+    def _observe(self, view: View, borrowed: Borrowed) -> Observation:
+        """How well the last key frame serves a frame."""
+        key = self._keys.last.described.view
+        served = service(view.quarter_hw3, key.quarter_hw3, borrowed.flow_B2hw[0], self._people_hw)
+        return Observation(
+            warp_error=served.warp_error,
+            outside=served.outside,
+            scale_deviation=borrowed.scale_deviation,
+            scene_change=scene_change(view.scene, key.scene),
+            births=self._events.births,
+            losses=self._events.losses,
+            conflicts=self._events.conflicts,
+        )
 
     def finish(self) -> Steps[Sequence[Ready]]:
         """None: no frame waits."""
         yield from ()
         return []
+
+    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+        """Remember it for the next observation."""
+        self._people_hw = people_hw
+        self._events = self._events.then(boxes)
 
 
 class SegmentFeatures:
@@ -167,7 +205,7 @@ class SegmentFeatures:
         self._propagation = propagation
         self._plan = segment_plan(schedule if not recurrent else replace(schedule, encoding_range=0))
         self._range = self._plan.encoding_range
-        self._recent = RecentKeys(propagation, encoding_range=0) if recurrent else None
+        self._recent = RecentKeys(propagation, schedule) if recurrent else None
         self._waiting: dict[int, tuple[Frame, View]] = {}
         self._keys: dict[int, KeyFrame] = {}
 
@@ -179,6 +217,9 @@ class SegmentFeatures:
     def finish(self) -> Steps[Sequence[Ready]]:
         """All frames that are left."""
         return (yield from self._compute(self._plan.finish()))
+
+    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+        """Nothing is learned from it."""
 
     def _compute(self, segments: Sequence[Segment]) -> Steps[Sequence[Ready]]:
         ready: list[Ready] = []
@@ -213,47 +254,3 @@ class SegmentFeatures:
         kept = sorted(self._keys)[-(2 * self._range + 1) :]
         self._keys = {index: self._keys[index] for index in kept}
         return KeyFrame(own.described, own.raw, encoded)
-
-
-class RecentKeys:
-    """The last key frames of a stream: the newest is borrowed from, and a new one is encoded with them."""
-
-    def __init__(self, propagation: Propagation, *, encoding_range: int) -> None:
-        self._propagation, self._range = propagation, encoding_range
-        self._keys: list[KeyFrame] = []
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to borrow from."""
-        return not self._keys
-
-    @property
-    def last(self) -> KeyFrame:
-        """The newest key frame."""
-        return self._keys[-1]
-
-    def start_over(self) -> None:
-        """Forget all: the scene is another one."""
-        self._keys = []
-
-    def borrow(self, frame: Described) -> Steps[Borrowed]:
-        """The newest key frame's feature, carried to a frame."""
-        return self._propagation.borrow(frame, self.last.described, self.last.encoded)
-
-    def add(self, frame: Described, carried: Borrowed | None = None) -> Steps[Tensor]:
-        """The encoded feature of a new key frame.
-
-        Args:
-            frame: The frame.
-            carried: The newest key frame's feature carried to it, where that was computed already.
-        """
-        propagation = self._propagation
-        raw = yield from propagation.backbone(frame.view)
-        encoded, former = raw, self._keys[-self._range :] if self._range else []
-        if propagation.kind == "window":
-            encoded = yield from encode_over(propagation, frame, raw, former)
-        elif self._keys:
-            carried = carried or (yield from self.borrow(frame))
-            encoded = yield from propagation.encode_step(raw, carried.feature)
-        self._keys = [*former, KeyFrame(frame, raw, encoded)]
-        return encoded

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from partstream_core.manifest import InputSpec, Manifest, Normalisation
 from partstream_core.nms import non_maximum_suppression
+from partstream_server.motion.measure import SceneView, scene_view
 from partstream_server.request import EngineRequest, Steps
 from partstream_server.values import FloatArray, Inference
 
@@ -53,6 +54,19 @@ class View:
     def half_tensor_BCHW(self) -> FloatArray:
         """The normalised image at half size."""
         return to_tensor(self._half, self._normalisation)
+
+    @cached_property
+    def quarter_hw3(self) -> npt.NDArray[np.uint8]:
+        """The image at a quarter of the network's size, RGB."""
+        height, width = self._small.shape[:2]
+        return np.asarray(
+            cv2.resize(self._half, (width // 4, height // 4), interpolation=cv2.INTER_AREA), np.uint8
+        )
+
+    @cached_property
+    def scene(self) -> SceneView:
+        """What cuts are told by."""
+        return scene_view(self.quarter_hw3)
 
     @cached_property
     def half_grey_hw(self) -> npt.NDArray[np.uint8]:

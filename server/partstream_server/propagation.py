@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.manifest import Manifest
+from partstream_core.schedule import ScheduleConfig
 from partstream_server.guess import dis_guess
 from partstream_server.infer import View
+from partstream_server.motion.measure import scene_change
 from partstream_server.request import EngineRequest, Steps
 
 Tensor = npt.NDArray[Any]
@@ -136,3 +138,53 @@ def encode_over(
         borrowed = yield from propagation.borrow(frame, key.described, key.raw)
         features.append(borrowed.feature)
     return (yield from propagation.encode_window([*features, raw]))
+
+
+class RecentKeys:
+    """The last key frames of a stream: the newest is borrowed from, and a new one is encoded with them.
+
+    Nothing is carried over a cut: key frames of another scene are forgotten.
+    """
+
+    def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
+        self._propagation, self._range = propagation, schedule.encoding_range
+        self._cut = schedule.triggers.scene_change
+        self._keys: list[KeyFrame] = []
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to borrow from."""
+        return not self._keys
+
+    @property
+    def last(self) -> KeyFrame:
+        """The newest key frame."""
+        return self._keys[-1]
+
+    def start_over(self) -> None:
+        """Forget all: the scene is another one."""
+        self._keys = []
+
+    def borrow(self, frame: Described) -> Steps[Borrowed]:
+        """The newest key frame's feature, carried to a frame."""
+        return self._propagation.borrow(frame, self.last.described, self.last.encoded)
+
+    def add(self, frame: Described, carried: Borrowed | None = None) -> Steps[Tensor]:
+        """The encoded feature of a new key frame.
+
+        Args:
+            frame: The frame.
+            carried: The newest key frame's feature carried to it, where that was computed already.
+        """
+        propagation = self._propagation
+        if self._keys and scene_change(frame.view.scene, self.last.described.view.scene) >= self._cut:
+            self.start_over()
+        raw = yield from propagation.backbone(frame.view)
+        encoded, former = raw, self._keys[-self._range :] if self._range else []
+        if propagation.kind == "window":
+            encoded = yield from encode_over(propagation, frame, raw, former)
+        elif self._keys:
+            carried = carried or (yield from self.borrow(frame))
+            encoded = yield from propagation.encode_step(raw, carried.feature)
+        self._keys = [*former, KeyFrame(frame, raw, encoded)]
+        return encoded

@@ -20,16 +20,16 @@ import numpy as np
 from partstream_core.labels import PARTS
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
-from partstream_core.schedule import ScheduleConfig
+from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_core.tracker import Tracker, TrackerConfig
 from partstream_core.tracker.snapshot import restored, resumed_period, snapshot
 from partstream_server.assemble import MAX_PEOPLE, assemble
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm, encode_people
 from partstream_server.engine import Engine
-from partstream_server.features import Ready, RecentKeys, make_features
+from partstream_server.features import Ready, make_features
 from partstream_server.infer import InferConfig, View, infer, read
-from partstream_server.propagation import Propagation
+from partstream_server.propagation import Propagation, RecentKeys
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
 from partstream_server.track import track
@@ -213,6 +213,10 @@ class Session:
             assembly, identities = track(self._tracker, assembly, period=period)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
+        self._features.saw(
+            np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0),
+            {identity: person.box_xyxy for person, identity in zip(assembly.people, identities, strict=True)},
+        )
         result = FrameResult(frame.index, frame.time_s, ready.key_frame, people)
         return ParsedFrame(result, assembly.maps)
 
@@ -229,7 +233,7 @@ def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
 
 def _borrow_once(view: View, propagation: Propagation) -> Steps[None]:
     """Run the graphs over time: a key frame that is encoded with an equal one."""
-    keys = RecentKeys(propagation, encoding_range=1)
+    keys = RecentKeys(propagation, ScheduleConfig(mode=ScheduleMode.CAUSAL, encoding_range=1))
     described = yield from propagation.describe(view)
     yield from keys.add(described)
     yield from keys.add(described)

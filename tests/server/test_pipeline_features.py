@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from partstream_core.errors import OptionError
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult, frame_to_json
-from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_core.schedule import ScheduleConfig, ScheduleMode, Triggers
 from partstream_server.decode import Frame
 from partstream_server.engine import Engine, create_engine
 from partstream_server.features import INTERVAL, choose_schedule
 from partstream_server.figures import scene
 from partstream_server.guess import dis_guess
+from partstream_server.motion.events import TrackEvents
 from partstream_server.request import EngineOutputs, Steps
 from partstream_server.session import ParsedFrame, Session, SessionConfig
 
@@ -186,6 +187,30 @@ def test_schedules_that_cannot_be_followed_are_refused_with_the_reason(engine: E
         choose_schedule(without_time(manifest), mode=ScheduleMode.CAUSAL, interval=3, live=True)
     with pytest.raises(OptionError, match="takes every frame by itself"):
         Session(without_time(manifest), SessionConfig(schedule=config("causal", 3)))
+
+
+def test_an_adaptive_stream_takes_key_frames_at_cuts_and_at_age(engine: Engine) -> None:
+    still = [scene(WIDTH, HEIGHT, 0)] * 8
+    cut = [np.ascontiguousarray(255 - scene(WIDTH, HEIGHT, 60)[::-1])] * 3
+    frames = [Frame(n, n / 25, image, 1 / 25) for n, image in enumerate([*still, *cut])]
+    events = Triggers(tracker=False)
+    driver = Driver(engine)
+    results = driver.parse(ScheduleConfig(mode=ScheduleMode.ADAPTIVE, interval=6, triggers=events), frames)
+    assert pattern(results) == "K-----K-K--"
+    assert driver.runs["backbone"] == 3
+    assert driver.runs["temporal"] == 1, "nothing is carried over the cut"
+
+
+def test_births_losses_and_new_conflicts_are_told_once() -> None:
+    left, near, far = (0.0, 0.0, 10.0, 10.0), (1.0, 0.0, 11.0, 10.0), (50.0, 0.0, 60.0, 10.0)
+    steps: list[dict[int, tuple[float, float, float, float]]] = [
+        {1: left, 2: far}, {1: left, 2: near}, {1: left, 2: near}, {1: left}, {1: left, 2: far, 3: near},
+    ]  # fmt: skip
+    events, told = TrackEvents(), []
+    for boxes in steps:
+        events = events.then(boxes)
+        told.append((events.births, events.losses, events.conflicts))
+    assert told == [(2, 0, 0), (0, 0, 1), (0, 0, 0), (0, 1, 0), (1, 0, 1)]
 
 
 def test_the_guess_of_a_shift_is_in_pixels_of_the_feature_map() -> None:

@@ -185,7 +185,7 @@ def test_warming_up_runs_every_graph_for_the_shape_that_will_come(engine: Engine
     fresh = OpenVinoEngine(engine.bundle, precision="f32", num_threads=1)
     warm_up(fresh, width=WIDTH, height=HEIGHT)
     compiled = {graph: fresh.num_compiled(graph) for graph in fresh.bundle.manifest.graphs}
-    assert compiled == {"backbone": 1, "heads": 1, "instances": 1}
+    assert set(compiled.values()) == {1}
     drive(new_session(engine).push(walk(1)[0], 0.0), fresh)
     assert {graph: fresh.num_compiled(graph) for graph in compiled} == compiled
     fresh.close()

@@ -11,9 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from partstream_core.composite.evaluate import CompositeReport, evaluate
-from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.evaluate.runner import (
+    EvaluationError,
+    PartstreamCommand,
+    find_executable,
+    schedule_options,
+)
 from partstream_core.report.collect import Collector
 from partstream_core.report.page import write_page
+from partstream_core.schedule import ScheduleMode
 
 _FIGURES = ("ap_r_50", "ap_r_vol", "smotsa", "motsa", "motsp", "idf1", "hota", "num_switches", "num_clips")
 
@@ -23,6 +29,10 @@ def composite_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     partstream: Annotated[str | None, typer.Option(help="The partstream command to measure.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
+    schedule: Annotated[
+        ScheduleMode | None, typer.Option(help="Which frames are key frames; by default as it is used to.")
+    ] = None,
+    interval: Annotated[int | None, typer.Option(min=1, help="A key frame every n frames.")] = None,
     clips: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the clips here for the next time.")
     ] = None,
@@ -36,7 +46,7 @@ def composite_command(
     """People, parts and identities in 24 made clips: AP^r, AP^r_vol, sMOTSA, IDF1, HOTA, by level."""
     console = Console(stderr=True)
     try:
-        command = PartstreamCommand(find_executable(partstream), bundle)
+        command = PartstreamCommand(find_executable(partstream), bundle, schedule_options(schedule, interval))
         with console.status(f"making the clips and parsing them with {command.executable}"):
             collector = Collector() if report_file is not None else None
             report = evaluate(

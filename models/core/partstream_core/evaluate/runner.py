@@ -29,6 +29,8 @@ class PartstreamCommand:
 
     executable: Path
     bundle: Path | None = None
+    options: tuple[str, ...] = ()
+    """Given to every call, such as a schedule."""
 
     def parse(self, inputs: Sequence[Path], output: Path, *options: str) -> str:
         """Parse each input into `output/<its name>/`, nothing drawn; the command line that did it.
@@ -37,7 +39,7 @@ class PartstreamCommand:
             EvaluationError: The command cannot be run, or failed.
         """
         bundle = ["--bundle", str(self.bundle)] if self.bundle is not None else []
-        flags = ["--no-overlay", "--no-part-maps", *options, *bundle]
+        flags = ["--no-overlay", "--no-part-maps", *options, *self.options, *bundle]
         command = [str(self.executable), "parse", *map(str, inputs), "-o", str(output), *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
@@ -55,6 +57,12 @@ class PartstreamCommand:
             EvaluationError: The command cannot be run, or failed.
         """
         return self.parse(photos, output, "--independent")
+
+
+def schedule_options(schedule: str | None, interval: int | None) -> tuple[str, ...]:
+    """The schedule as `partstream parse` takes it."""
+    mode = () if schedule is None else ("--schedule", schedule)
+    return mode if interval is None else (*mode, "--interval", str(interval))
 
 
 def find_executable(given: str | None) -> Path:
