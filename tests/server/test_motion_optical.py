@@ -70,7 +70,9 @@ def test_on_real_clips_the_flow_explains_more_than_standing_still(data_dir: Path
 def total_error(source: HostFlow, frames: list[Image]) -> float:
     """Photometric error of each frame against the third one before it, summed."""
     everywhere = np.ones((36, 64), np.bool_)
-    small = [np.asarray(cv2.resize(frame, (128, 72), interpolation=cv2.INTER_AREA)) for frame in frames]
+    small = [
+        np.asarray(cv2.resize(frame, (128, 72), interpolation=cv2.INTER_AREA), np.uint8) for frame in frames
+    ]
     total = 0.0
     for at in range(3, len(frames)):
         flow = source.flow(frames[at], frames[at - 3], height=36, width=64)

@@ -7,5 +7,6 @@ is scaled to fit and centred on black, so that masks, boxes and overlays of a cl
 
 from partstream_server.decode.frame import Frame, Image, MediaLimits, fit_within
 from partstream_server.decode.reader import VideoReader, open_video
+from partstream_server.decode.vectors import BlockMotion
 
-__all__ = ["Frame", "Image", "MediaLimits", "VideoReader", "fit_within", "open_video"]
+__all__ = ["BlockMotion", "Frame", "Image", "MediaLimits", "VideoReader", "fit_within", "open_video"]

@@ -24,17 +24,19 @@ from av.video.stream import VideoStream
 
 from partstream_core.errors import NotAVideoError, NoVideoStreamError, TruncatedError
 from partstream_server.decode.frame import Image, MediaLimits, Picture
+from partstream_server.decode.vectors import TELLING_CODECS, BlockMotion, VectorReader
 
 _TEXT_FORMATS = frozenset({"tty", "concat", "hls", "dash", "sdp", "lrc"})
 _ONLY_THIS_FILE = {"protocol_whitelist": "pipe"}
+_WITH_VECTORS = {"flags2": "+export_mvs"}
 _DEFAULT_RATE = 25.0
 
 
 class ContainerSource:
     """The best video stream of a container as a source of pictures."""
 
-    def __init__(self, file: BinaryIO, head: bytes, limits: MediaLimits) -> None:
-        """Open the container and check what its headers declare.
+    def __init__(self, file: BinaryIO, head: bytes, limits: MediaLimits, *, motion: bool = False) -> None:
+        """Open the container and check what its headers declare; read its motion if that is asked for.
 
         Raises:
             NotAVideoError: Nothing that PyAV knows.
@@ -49,7 +51,9 @@ class ContainerSource:
         context = self._stream.codec_context
         limits.check_size(context.width, context.height)
         limits.check_length(num_frames=self._stream.frames, duration_s=self.declared_duration_s or 0.0)
-        context.options = {"max_pixels": str(2 * limits.max_pixels)}
+        motion = motion and context.name in TELLING_CODECS
+        context.options = {"max_pixels": str(2 * limits.max_pixels)} | (_WITH_VECTORS if motion else {})
+        self._vectors = VectorReader() if motion else None
         self._stream.thread_type = "AUTO"
         self._num_damaged = 0
         self._num_packets = self._num_pictures = 0
@@ -87,8 +91,12 @@ class ContainerSource:
             self._end_s = max(self._end_s, (time_s or 0.0) + duration_s)
             if frame.rotation not in self._turns:
                 self._turns[frame.rotation] = turn_of(frame)
-            yield Picture(time_s, duration_s, partial(upright_rgb, frame, self._turns[frame.rotation]))
+            turn = self._turns[frame.rotation]
+            yield Picture(time_s, duration_s, partial(upright_rgb, frame, turn), self._motion(frame, turn))
         self._num_damaged = max(self._num_damaged, self._num_missing())
+
+    def _motion(self, frame: VideoFrame, turn: Turn) -> BlockMotion | None:
+        return turn.apply_to_motion(self._vectors.motion(frame)) if self._vectors else None
 
     def _frames(self) -> Iterator[VideoFrame]:
         packets = self._container.demux(self._stream)
@@ -100,6 +108,8 @@ class ContainerSource:
                 return
             except (av.error.FFmpegError, OSError):
                 return
+            if self._vectors:
+                self._vectors.sees(packet)
             try:
                 yield from packet.decode()
             except av.error.FFmpegError:
@@ -191,6 +201,12 @@ class Turn:
         if self.mirror_rows:
             turned = cv2.flip(turned, 0)
         return np.asarray(turned, np.uint8)
+
+    def apply_to_motion(self, motion: BlockMotion) -> BlockMotion:
+        """The motion of the upright picture."""
+        return motion.turned(
+            exchange=self.exchange, mirror_columns=self.mirror_columns, mirror_rows=self.mirror_rows
+        )
 
 
 def turn_of(frame: VideoFrame) -> Turn:

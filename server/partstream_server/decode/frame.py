@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.errors import FrameTooLargeError, TooLongError
+from partstream_server.decode.vectors import BlockMotion
 
 Image = npt.NDArray[np.uint8]
 """RGB, [H, W, 3]."""
@@ -27,6 +28,8 @@ class Frame:
     image: Image
     duration_s: float = 0.0
     """How long the frame is shown; 0 where the source does not say."""
+    motion: BlockMotion | None = None
+    """Since the frame read before, where that was asked for and the source tells; None of the first frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Picture:
     duration_s: float
     read: Callable[[], Image]
     """Upright pixels; called at most once."""
+    motion: BlockMotion | None = None
+    """Since the picture before."""
 
 
 class PictureSource(Protocol):

@@ -14,6 +14,7 @@ from partstream_core.results import VideoInfo
 from partstream_server.decode.container import ContainerSource
 from partstream_server.decode.frame import Frame, MediaLimits, Picture, PictureSource, fit_within
 from partstream_server.decode.still import FolderSource, StillSource, looks_like_still
+from partstream_server.decode.vectors import BlockMotion
 
 _USUAL_RATE = 25.0
 
@@ -49,6 +50,8 @@ class VideoReader:
         self._height, self._width = image.shape[:2]
         limits.check_size(self._width, self._height)
         self._first: Picture | None = Picture(first.time_s, first.duration_s, lambda: image)
+        self._motion: BlockMotion | None = None
+        self._num_unread = 0
 
     @property
     def info(self) -> VideoInfo:
@@ -70,6 +73,7 @@ class VideoReader:
         for picture in self._pictures:
             if self._num_frames % self._every:
                 self._tick(picture)
+                self._moved(picture)
             else:
                 yield self._number(picture)
 
@@ -77,7 +81,19 @@ class VideoReader:
         index = self._num_frames
         time_s = self._tick(picture)
         image = fit_within(picture.read(), width=self._width, height=self._height)
-        return Frame(index, time_s, image, picture.duration_s)
+        self._moved(picture)
+        motion, self._motion, self._num_unread = self._motion, None, 0
+        return Frame(index, time_s, image, picture.duration_s, motion)
+
+    def _moved(self, picture: Picture) -> None:
+        """Lead motion on to a picture since the last one that was read, as long as each one tells its own."""
+        motion, self._num_unread = picture.motion, self._num_unread + 1
+        if motion is None or (motion.height, motion.width) != (self._height, self._width):
+            self._motion = None
+        elif self._num_unread == 1:
+            self._motion = motion
+        elif self._motion is not None:
+            self._motion = motion.after(self._motion)
 
     def _tick(self, picture: Picture) -> float:
         """Advance the clock, which never stands still or runs backwards, and return its time."""
@@ -107,7 +123,11 @@ class VideoReader:
 
 
 def open_video(
-    source: Path | str | BinaryIO, limits: MediaLimits | None = None, *, every: int = 1
+    source: Path | str | BinaryIO,
+    limits: MediaLimits | None = None,
+    *,
+    every: int = 1,
+    motion: bool = False,
 ) -> VideoReader:
     """A reader of a video, an image, or a folder of images.
 
@@ -115,6 +135,7 @@ def open_video(
         source: A path, or a seekable binary file, which the reader closes.
         limits: What is accepted; the defaults bound only the size of a frame.
         every: Read only every so many frames.
+        motion: Read the motion of blocks, too, where the codec tells it.
 
     Raises:
         MediaError: One of its subclasses names what is wrong with the source.
@@ -123,9 +144,9 @@ def open_video(
     limits = limits or MediaLimits()
     if isinstance(source, str | Path):
         path = Path(source)
-        opened = FolderSource(path, limits) if path.is_dir() else _open_file(path.open("rb"), limits)
+        opened = FolderSource(path, limits) if path.is_dir() else _open_file(path.open("rb"), limits, motion)
     else:
-        opened = _open_file(source, limits)
+        opened = _open_file(source, limits, motion)
     try:
         return VideoReader(opened, limits, every=every)
     except BaseException:
@@ -133,7 +154,7 @@ def open_video(
         raise
 
 
-def _open_file(file: BinaryIO, limits: MediaLimits) -> PictureSource:
+def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSource:
     try:
         file.seek(0)
         head = file.read(32)
@@ -146,7 +167,7 @@ def _open_file(file: BinaryIO, limits: MediaLimits) -> PictureSource:
                 return StillSource(file, limits)
             except UnidentifiedImageError:
                 file.seek(0)
-        return ContainerSource(file, head, limits)
+        return ContainerSource(file, head, limits, motion=motion)
     except BaseException:
         file.close()
         raise

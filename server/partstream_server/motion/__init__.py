@@ -7,14 +7,19 @@ Shape suffixes: H, W of a small image of the network's input; h, w of the featur
 from partstream_server.motion.field import Flow, between_sizes
 from partstream_server.motion.measure import SceneView, Service, scene_change, scene_view, service
 from partstream_server.motion.optical import DisFlow, DisPreset, HostFlow, ZeroFlow
+from partstream_server.motion.stream import CodecFlow, ImageFlow, StreamFlow, View
 
 __all__ = [
+    "CodecFlow",
     "DisFlow",
     "DisPreset",
     "Flow",
     "HostFlow",
+    "ImageFlow",
     "SceneView",
     "Service",
+    "StreamFlow",
+    "View",
     "ZeroFlow",
     "between_sizes",
     "scene_change",
