@@ -26,9 +26,18 @@ from partstream_client.errors import (
 )
 from partstream_client.frames import Frame, NoMaskError, ParseResult, Part, Person, UnknownSizeError
 from partstream_client.progress import Progress
-from partstream_client.rest import Options
+from partstream_client.rest import Options, SourceOptions
 from partstream_client.retry import RetryPolicy
-from partstream_client.streaming.answers import Answer, Failed, Latency, LiveFrame, Skipped
+from partstream_client.streaming.answers import (
+    Answer,
+    Failed,
+    Latency,
+    LiveFrame,
+    ServerLatency,
+    Skipped,
+    SourceAnswer,
+    SourceFrame,
+)
 from partstream_client.streaming.images import Encoding
 from partstream_client.streaming.ledger import Policy
 from partstream_client.streaming.options import StreamOptions, TimedFrame
@@ -60,9 +69,13 @@ __all__ = [
     "RejectedError",
     "RetryPolicy",
     "ServerFailedError",
+    "ServerLatency",
     "Settings",
     "Skipped",
+    "SourceAnswer",
     "SourceError",
+    "SourceFrame",
+    "SourceOptions",
     "StreamOptions",
     "TimedFrame",
     "Tls",

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
+from urllib.parse import quote
 
 import httpx
 
@@ -21,13 +22,14 @@ from partstream_client.deadline import Deadline, bounded
 from partstream_client.errors import AnswerError, ClientError
 from partstream_client.frames import Frame, ParseResult, result_from
 from partstream_client.progress import Progress, ProgressCallback
-from partstream_client.rest import Options, Rest, chunks, frame_of, json_of, lines, read
+from partstream_client.rest import Options, Rest, SourceOptions, chunks, frame_of, json_of, lines, read
 from partstream_client.retry import RetryPolicy
 from partstream_client.source import Source
-from partstream_client.streaming.answers import Answer
+from partstream_client.streaming.answers import Answer, SourceAnswer
 from partstream_client.streaming.connection import access_of
 from partstream_client.streaming.options import Frames, StreamOptions
 from partstream_client.streaming.stream import stream
+from partstream_client.streaming.subscription import subscribe
 from partstream_client.streaming.video import parse_video
 from partstream_client.streaming.wire import video_config_message
 from partstream_client.tls import Tls
@@ -245,10 +247,39 @@ class AsyncClient:
 
         return bounded(frames(), deadline_s)
 
+    async def start_source(self, url: str, **options: Unpack[SourceOptions]) -> str:
+        """The id of a source that the server pulls from now on: a camera (RTSP), an HTTP or a file URL.
+
+        Raises:
+            ClientError: The server may not pull it; see `partstream_client.errors`.
+        """
+        document = json_of(await self._rest.ask("POST", "/v1/sources", {"url": url, **options}))
+        if isinstance(document, dict) and isinstance(document.get("id"), str):
+            return str(document["id"])
+        raise AnswerError("the server's document holds no id of a source")
+
+    def subscribe(self, source_id: str, *, deadline_s: float | None = None) -> AsyncGenerator[SourceAnswer]:
+        """What becomes of each frame of a source that the server pulls, from now on, until it ends.
+
+        Closing the iterator leaves the source as it is.
+
+        Raises:
+            ClientError: There is no such source, or it failed; see `partstream_client.errors`.
+        """
+        return bounded(subscribe(source_id, self._access), deadline_s)
+
+    async def stop_source(self, source_id: str) -> None:
+        """Stop a source; afterwards the server does not know it any more.
+
+        Raises:
+            ClientError: There is no such source.
+        """
+        await self._rest.ask("DELETE", f"/v1/sources/{quote(source_id, safe='')}")
+
     async def is_ready(self) -> bool:
         """Whether a server answers there and is ready to parse."""
         try:
-            await self._rest.get("/readyz")
+            await self._rest.ask("GET", "/readyz")
         except ClientError:
             return False
         return True

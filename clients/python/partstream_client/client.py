@@ -13,9 +13,9 @@ from partstream_client.async_client import DEFAULT_URL, AsyncClient, Settings
 from partstream_client.frames import Frame, ParseResult
 from partstream_client.loop import LoopThread
 from partstream_client.progress import ProgressCallback
-from partstream_client.rest import Options
+from partstream_client.rest import Options, SourceOptions
 from partstream_client.source import Source
-from partstream_client.streaming.answers import Answer
+from partstream_client.streaming.answers import Answer, SourceAnswer
 from partstream_client.streaming.options import Frames, StreamOptions
 
 
@@ -108,6 +108,18 @@ class Client:
         return self._loop.iterate(
             lambda: self._client.stream_video(source, progress=progress, deadline_s=deadline_s, **options)
         )
+
+    def start_source(self, url: str, **options: Unpack[SourceOptions]) -> str:
+        """The id of a source that the server pulls from now on; see `AsyncClient.start_source`."""
+        return self._loop.run(self._client.start_source(url, **options))
+
+    def subscribe(self, source_id: str, *, deadline_s: float | None = None) -> Generator[SourceAnswer]:
+        """What becomes of each frame of such a source, until it ends; see `AsyncClient.subscribe`."""
+        return self._loop.iterate(lambda: self._client.subscribe(source_id, deadline_s=deadline_s))
+
+    def stop_source(self, source_id: str) -> None:
+        """Stop such a source; see `AsyncClient.stop_source`."""
+        self._loop.run(self._client.stop_source(source_id))
 
     def is_ready(self) -> bool:
         """Whether a server answers there and is ready to parse."""

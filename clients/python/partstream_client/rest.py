@@ -38,6 +38,23 @@ class Options(TypedDict, total=False):
     """The form of masks."""
 
 
+class SourceOptions(TypedDict, total=False):
+    """How a source that the server pulls is parsed; what is left out takes the server's default."""
+
+    score_threshold: float
+    """People below this score are left out, [0, 1]."""
+    every: int
+    """Parse every n-th frame."""
+    masks: Literal["rle", "polygons", "none"]
+    """The form of masks."""
+    policy: Literal["latest", "block"]
+    """Whether frames are skipped that come faster than they are parsed; `block` skips none."""
+    max_age_ms: float
+    """Frames that are older are skipped; 0 sets no limit."""
+    reconnect: bool
+    """Whether to try again when the source breaks off; True by default."""
+
+
 class Rest:
     """Connections to the REST service of one server.
 
@@ -120,13 +137,18 @@ class Rest:
         finally:
             await response.aclose()
 
-    async def get(self, path: str) -> bytes:
-        """What is at a path.
+    async def ask(self, method: str, path: str, document: object = None) -> bytes:
+        """The answer to a small request, which is sent once.
+
+        Args:
+            method: Of HTTP.
+            path: What to ask.
+            document: The body, as JSON; None sends none.
 
         Raises:
-            ClientError: There is none.
+            ClientError: There is no good one.
         """
-        response = await self._send(self._http.build_request("GET", path))
+        response = await self._send(self._http.build_request(method, path, json=document))
         try:
             return await read(response)
         finally:

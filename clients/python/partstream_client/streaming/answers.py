@@ -11,11 +11,9 @@ from partstream_client.streaming.images import Picture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """Where the time of a frame went, in milliseconds."""
+class ServerLatency:
+    """Where the time of a frame went inside the server, in milliseconds."""
 
-    round_trip_ms: float
-    """From the moment the client sent the frame to the moment its answer was here."""
     total_ms: float
     """From the frame's arrival at the server to its answer, and the age it arrived with."""
     queue_ms: float
@@ -27,6 +25,14 @@ class Latency:
     assemble_ms: float
     track_ms: float
     encode_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency(ServerLatency):
+    """Where the time of a frame went, in milliseconds."""
+
+    round_trip_ms: float
+    """From the moment the client sent the frame to the moment its answer was here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,15 @@ class LiveFrame(Frame):
         if not isinstance(self.image, np.ndarray):
             raise ValueError("the frame was given as bytes; decode it and give the array to draw()")
         return self.draw(self.image, opacity=opacity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFrame(Frame):
+    """Everything found in one frame of a source that the server pulls."""
+
+    latency: ServerLatency
+    num_missed: int = 0
+    """Answers that never came because this subscriber read too slowly, so far."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,3 +98,6 @@ class Failed:
 
 Answer: TypeAlias = LiveFrame | Skipped | Failed
 """What became of one frame."""
+
+SourceAnswer: TypeAlias = SourceFrame | Skipped | Failed
+"""What became of one frame of a source."""

@@ -60,6 +60,12 @@ PARSE_VIDEO: Method[service_pb2.ParseVideoRequest, service_pb2.ParseVideoRespons
     service_pb2.ParseVideoResponse.FromString,
 )
 
+SUBSCRIBE_SOURCE: Method[service_pb2.SubscribeSourceRequest, service_pb2.SubscribeSourceResponse] = Method(
+    "SubscribeSource",
+    service_pb2.SubscribeSourceRequest.SerializeToString,
+    service_pb2.SubscribeSourceResponse.FromString,
+)
+
 
 class Connection(Generic[Request, Response]):
     """One call to one server.

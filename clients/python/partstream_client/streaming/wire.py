@@ -1,9 +1,20 @@
 """The client's records as messages of `partstream.v1`, and back."""
 
+from dataclasses import fields
+
 from partstream.v1 import results_pb2, service_pb2
 from partstream_client.errors import AnswerError
 from partstream_client.frames import Frame
-from partstream_client.streaming.answers import Answer, Failed, Latency, LiveFrame, Skipped
+from partstream_client.streaming.answers import (
+    Answer,
+    Failed,
+    Latency,
+    LiveFrame,
+    ServerLatency,
+    Skipped,
+    SourceAnswer,
+    SourceFrame,
+)
 from partstream_client.streaming.images import Payload
 from partstream_client.streaming.ledger import Entry, Policy
 from partstream_client.streaming.options import Masks, StreamOptions
@@ -86,18 +97,38 @@ def answer_of(message: service_pb2.FrameAnswer, entry: Entry, *, now_s: float, e
     """
     match message.WhichOneof("outcome"):
         case "result":
+            spent = Latency(round_trip_ms=(now_s - entry.sent_at) * 1000, **_times(message.latency))
             return LiveFrame(
-                frame_result(message.result),
-                entry.size,
-                image=entry.image,
-                latency=_latency(message.latency, (now_s - entry.sent_at) * 1000),
-                epoch=epoch,
+                frame_result(message.result), entry.size, image=entry.image, latency=spent, epoch=epoch
             )
+        case _:
+            return _no_result(message, entry.index, entry.time_s)
+
+
+def source_answer_of(message: service_pb2.SubscribeSourceResponse) -> SourceAnswer:
+    """What a message says about a frame of a source.
+
+    Raises:
+        AnswerError: It says nothing.
+    """
+    answer = message.answer
+    if not answer.HasField("result"):
+        return _no_result(answer, answer.index, message.time_s)
+    return SourceFrame(
+        frame_result(answer.result),
+        (message.height, message.width) if message.height and message.width else None,
+        latency=ServerLatency(**_times(answer.latency)),
+        num_missed=message.num_missed,
+    )
+
+
+def _no_result(message: service_pb2.FrameAnswer, index: int, time_s: float) -> Failed | Skipped:
+    match message.WhichOneof("outcome"):
         case "failure":
             failure = message.failure
-            return Failed(index=entry.index, time_s=entry.time_s, code=failure.code, detail=failure.message)
+            return Failed(index=index, time_s=time_s, code=failure.code, detail=failure.message)
         case "skipped":
-            return Skipped(index=entry.index, time_s=entry.time_s, reason=skip_reason(message.skipped.reason))
+            return Skipped(index=index, time_s=time_s, reason=skip_reason(message.skipped.reason))
         case _:
             raise AnswerError(f"the answer of frame {message.index} is empty")
 
@@ -164,15 +195,6 @@ def _mask(message: results_pb2.Mask) -> Mask:
             return None
 
 
-def _latency(message: service_pb2.Latency, round_trip_ms: float) -> Latency:
-    return Latency(
-        round_trip_ms=round_trip_ms,
-        total_ms=message.total_ms,
-        queue_ms=message.queue_ms,
-        decode_ms=message.decode_ms,
-        infer_ms=message.infer_ms,
-        network_ms=message.network_ms,
-        assemble_ms=message.assemble_ms,
-        track_ms=message.track_ms,
-        encode_ms=message.encode_ms,
-    )
+def _times(message: service_pb2.Latency) -> dict[str, float]:
+    """The server's times by the names of `ServerLatency`."""
+    return {each.name: getattr(message, each.name) for each in fields(ServerLatency)}
