@@ -11,10 +11,11 @@ from partstream.v1 import results_pb2, service_pb2
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, Mask, ModelInfo, PersonResult, Polygons, VideoInfo
 from partstream_core.rle import Rle
+from partstream_core.schedule import ScheduleMode
 from partstream_server.decode.frame import Image
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
-from partstream_server.parser import ParseOptions, model_info
+from partstream_server.parser import MAX_INTERVAL, ParseOptions, model_info
 from partstream_server.streams import (
     Answer,
     Failed,
@@ -37,6 +38,13 @@ _POLICIES: Final = {
     service_pb2.POLICY_UNSPECIFIED: Policy.LATEST,
     service_pb2.POLICY_LATEST: Policy.LATEST,
     service_pb2.POLICY_BLOCK: Policy.BLOCK,
+}
+_SCHEDULES: Final = {
+    service_pb2.SCHEDULE_UNSPECIFIED: None,
+    service_pb2.SCHEDULE_EVERY_FRAME: ScheduleMode.EVERY_FRAME,
+    service_pb2.SCHEDULE_CAUSAL: ScheduleMode.CAUSAL,
+    service_pb2.SCHEDULE_PAPER: ScheduleMode.PAPER,
+    service_pb2.SCHEDULE_ADAPTIVE: ScheduleMode.ADAPTIVE,
 }
 _POLICY_NUMBERS: Final = {
     Policy.LATEST: service_pb2.POLICY_LATEST,
@@ -67,6 +75,8 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
         score_threshold=_score(message),
         every=message.every or 1,
         masks=_mask_form(message.masks),
+        schedule=_schedule(message),
+        interval=_interval(message),
         policy=_POLICIES[message.policy],
         max_age_ms=message.max_age_ms,
         credits=message.credits,
@@ -88,7 +98,21 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
         every=message.every or 1,
         max_frames=message.max_frames or None,
         masks=_mask_form(message.masks),
+        schedule=_schedule(message),
+        interval=_interval(message),
     )
+
+
+def _schedule(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> ScheduleMode | None:
+    if message.schedule not in _SCHEDULES:
+        raise OptionError(f"there is no schedule {message.schedule}")
+    return _SCHEDULES[message.schedule]
+
+
+def _interval(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> int | None:
+    if message.interval > MAX_INTERVAL:
+        raise OptionError(f"interval must be at most {MAX_INTERVAL}, got {message.interval}")
+    return message.interval or None
 
 
 def _score(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> float | None:
