@@ -36,6 +36,18 @@ def test_a_raw_body_is_judged_by_its_bytes_not_by_its_content_type(
     assert len(document(server.http.post("/parse", content=image(), headers=headers))["frames"]) == 1
 
 
+def test_an_upload_is_parsed_by_the_schedule_asked_for(server: Running) -> None:
+    parsed = document(server.parse(clip(num_frames=4), schedule="causal", interval=3))
+    assert [frame["key_frame"] for frame in parsed["frames"]] == [True, False, False, True]
+    parsed = document(server.parse(clip(num_frames=4), schedule="paper", interval=3))
+    assert [frame["key_frame"] for frame in parsed["frames"]] == [False, True, False, True]
+
+
+def test_an_interval_without_a_schedule_that_has_one_is_a_bad_option(server: Running) -> None:
+    answer = server.parse(clip(num_frames=2), schedule="every-frame", interval=3)
+    assert "interval 3" in problem(answer, "bad_option")["detail"]
+
+
 def test_a_chunked_upload_is_parsed(server: Running) -> None:
     body = clip(num_frames=2)
     pieces = (body[at : at + 100] for at in range(0, len(body), 100))

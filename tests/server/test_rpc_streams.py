@@ -75,6 +75,15 @@ def test_frames_come_back_as_people_with_masks_and_identities(server: RunningGrp
     assert first & last
 
 
+def test_a_stream_follows_the_schedule_it_asks_for(server: RunningGrpc) -> None:
+    config = service_pb2.StreamConfig(
+        policy=service_pb2.POLICY_BLOCK, schedule=service_pb2.SCHEDULE_CAUSAL, interval=2
+    )
+    answers = server.exchange(PICTURES, config)
+    assert [answer.result.key_frame for answer in answers] == [True, False, True, False]
+    assert all(answer.result.people for answer in answers)
+
+
 def test_raw_pixels_are_taken_as_they_are(server: RunningGrpc) -> None:
     image = walk(1)[0]
     raw = service_pb2.RawImage(width=WIDTH, height=HEIGHT, rgb=image.tobytes())
@@ -154,9 +163,12 @@ def test_a_second_config_ends_the_call(server: RunningGrpc) -> None:
         (service_pb2.StreamConfig(score_threshold=2), "INVALID_ARGUMENT", "bad_option"),
         (service_pb2.StreamConfig(masks=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
         (service_pb2.StreamConfig(policy=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
+        (service_pb2.StreamConfig(schedule=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
+        (service_pb2.StreamConfig(schedule=service_pb2.SCHEDULE_PAPER), "INVALID_ARGUMENT", "bad_option"),
+        (service_pb2.StreamConfig(interval=101), "INVALID_ARGUMENT", "bad_option"),
         (service_pb2.StreamConfig(resume_token=b"x" * 200), "INVALID_ARGUMENT", "bad_resume_token"),
     ],
-    ids=["bundle", "score", "masks", "policy", "token"],
+    ids=["bundle", "score", "masks", "policy", "schedule", "looks ahead", "interval", "token"],
 )
 def test_a_config_that_cannot_be_is_refused(
     server: RunningGrpc, config: service_pb2.StreamConfig, status: str, code: str
