@@ -50,6 +50,14 @@ def video() -> bytes:
     return clip(num_frames=NUM_FRAMES)
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_line_without_people_knows_how_large_its_frame_is(client: Client, video: bytes, every: int) -> None:
+    frames = list(client.iter_frames(video, every=every))
+    assert len(frames) == -(-NUM_FRAMES // every)
+    assert {frame.part_map.shape for frame in frames} == {(48, 64)}
+    assert not any(frame.people for frame in frames)
+
+
 def test_a_clip_comes_back_with_every_frame(client: Client, video: bytes, tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(video)

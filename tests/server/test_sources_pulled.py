@@ -117,6 +117,7 @@ def test_an_http_stream_is_followed_by_events_and_over_a_websocket_and_stops(ser
         seen = events(server, source, most=3)
         assert [one["type"] for one in seen] == ["opened", "answer", "answer"]
         assert frame_from_json(seen[1]["result"]).index == seen[1]["index"]
+        assert (seen[1]["width"], seen[1]["height"]) == (64, 48)
         address = server.url.replace("http", "ws", 1) + f"/v1/sources/{source['id']}/stream"
         with connect(address) as connection:
             assert json.loads(connection.recv(PATIENCE_S))["type"] == "opened"

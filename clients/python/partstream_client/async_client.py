@@ -22,7 +22,17 @@ from partstream_client.deadline import Deadline, bounded
 from partstream_client.errors import AnswerError, ClientError
 from partstream_client.frames import Frame, ParseResult, result_from
 from partstream_client.progress import Progress, ProgressCallback
-from partstream_client.rest import Options, Rest, SourceOptions, chunks, frame_of, json_of, lines, read
+from partstream_client.rest import (
+    Options,
+    Rest,
+    SourceOptions,
+    chunks,
+    frame_of,
+    json_of,
+    lines,
+    read,
+    size_of,
+)
 from partstream_client.retry import RetryPolicy
 from partstream_client.source import Source
 from partstream_client.streaming.answers import Answer, SourceAnswer
@@ -156,10 +166,10 @@ class AsyncClient:
             self._rest.opened(source) as media,
             self._rest.parse(media, "application/x-ndjson", options, progress) as response,
         ):
-            num_frames = 0
+            num_frames, size = 0, size_of(response)
             async with aclosing(lines(response)) as found:
                 async for line in found:
-                    yield frame_of(line)
+                    yield frame_of(line, size)
                     num_frames += 1
                     if progress:
                         progress(Progress("frames", num_frames, options.get("max_frames")))

@@ -202,13 +202,19 @@ def json_of(body: bytes) -> Any:
         raise AnswerError(f"the server's document cannot be read: {error}") from error
 
 
-def frame_of(line: str) -> Frame:
+def size_of(response: httpx.Response) -> tuple[int, int] | None:
+    """Height and width of the frames of an answer in lines; None where a server does not tell them."""
+    width, _, height = response.headers.get("Partstream-Frame-Size", "").partition("x")
+    return (int(height), int(width)) if width.isdecimal() and height.isdecimal() else None
+
+
+def frame_of(line: str, size: tuple[int, int] | None = None) -> Frame:
     """The frame of an NDJSON line; the error that it reports is raised."""
     try:
         value: Any = json.loads(line)
         if isinstance(value, Mapping) and "error" in value:
             raise problem_from_json(value["error"], status=500)
-        return frame_from(value)
+        return frame_from(value, size)
     except ValueError as error:
         raise AnswerError(f"a line of the server's answer cannot be read: {error}") from error
 

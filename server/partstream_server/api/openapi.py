@@ -54,6 +54,12 @@ _FRAME: Final[dict[str, Any]] = {
 PARSE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The results, in the form that Accept asks for.",
+        "headers": {
+            "Partstream-Frame-Size": {
+                "description": "Of application/x-ndjson: width and height of the frames, such as 1280x720.",
+                "schema": {"type": "string"},
+            },
+        },
         "content": {
             "application/json": {
                 "schema": {

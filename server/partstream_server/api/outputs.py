@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from PIL import Image
 
-from partstream_core.results import document_to_json
+from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
 from partstream_server.api.job import Job, OpenJob, Parsed
 from partstream_server.folder import part_png
@@ -48,9 +48,15 @@ def to_line(document: dict[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def write_lines(job: Job) -> Lines:
-    """A line for each frame."""
+def write_lines(job: Job, on_open: Callable[[VideoInfo], None] = lambda _: None) -> Lines:
+    """A line for each frame.
+
+    Args:
+        job: What to parse.
+        on_open: Told about the source, before the first line.
+    """
     with job.open() as source:
+        on_open(source.video)
         for parsed in source:
             yield ndjson_line(parsed.result).encode()
 

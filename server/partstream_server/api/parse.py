@@ -13,6 +13,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.responses import Response
 
 from partstream_core.errors import NotAVideoError, UnsupportedMediaTypeError
+from partstream_core.results import VideoInfo
 from partstream_server.api.guard import account_of
 from partstream_server.api.job import Job
 from partstream_server.api.negotiation import negotiate
@@ -29,6 +30,8 @@ from partstream_server.api.workspace import open_workspace
 from partstream_server.drain import Drain
 
 router = APIRouter(tags=["parse"])
+FRAME_SIZE_HEADER: Final = "Partstream-Frame-Size"
+"""Of answers in lines: width and height of the frames, which a line without people does not tell."""
 _TEXTS: Final = ("text/", "application/json", "application/xml", "application/x-ndjson")
 _log = logging.getLogger("partstream.api")
 
@@ -81,10 +84,15 @@ async def _start(
         ClientDisconnect: The client left.
     """
     if media_type == LINES_TYPE:
-        lines = ThreadedSteps(write_lines(job), service.limiter)
+        headers = {"Cache-Control": "no-store"}
+
+        def tell_size(video: VideoInfo) -> None:
+            headers[FRAME_SIZE_HEADER] = f"{video.width}x{video.height}"
+
+        lines = ThreadedSteps(write_lines(job, tell_size), service.limiter)
         resources.push_async_callback(lines.aclose)
         first = await unless_gone(request, lambda: service.drain.unless_over(lambda: anext(lines, b"")))
-        return Body(_lines(request, first, lines, service.drain), media_type, {"Cache-Control": "no-store"})
+        return Body(_lines(request, first, lines, service.drain), media_type, headers)
     form = FILE_FORMS[media_type]
     path = job.source.with_name(form.name)
     steps = ThreadedSteps(form.write(job, path), service.limiter)

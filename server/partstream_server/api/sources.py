@@ -160,7 +160,9 @@ async def _departure(socket: WebSocket) -> None:
 async def _messages(pulled: Pulled, follower: Follower) -> AsyncGenerator[dict[str, Any], None]:
     yield opened_message(pulled.source.stream.opened)
     async for item in follower.items():
-        yield item_message(item) | {"num_missed": follower.num_missed}
+        width, height = pulled.source.size or (0, 0)
+        known = {"num_missed": follower.num_missed, "width": width, "height": height}
+        yield item_message(item) | known
     yield {"type": "ended", "source": _document(pulled).model_dump()}
 
 
