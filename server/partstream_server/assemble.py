@@ -12,6 +12,7 @@ H the frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ MAX_PEOPLE = MAX_LABEL
 """People that a frame can hold."""
 
 _LEAST_MASK = np.float32(0.05)
-_BACKGROUND_SHARE = 0.1
+BACKGROUND_SHARE = 0.1
 """Of the parsing's background inside people: their masks have heard it once, so it must be ten times as
 likely as any part for a pixel of a person to stay without one."""
 _BACKGROUND = 1
@@ -55,6 +56,7 @@ def assemble(
     """
     inference = _believable(inference, mask_threshold=mask_threshold, min_parts=min_parts)
     masks_Nhw = with_parsing(inference.masks_Nhw, inference.part_probabilities_Phw)
+    inference = replace(inference, part_probabilities_Phw=_inside_people(inference.part_probabilities_Phw))
     fused = fusion.assemble(
         fusion.Instances(masks_Nhw, inference.scores_N),
         inference.part_probabilities_Phw,
@@ -121,6 +123,15 @@ def with_parsing(masks_Nhw: FloatArray, part_probabilities_Phw: FloatArray) -> F
     return np.asarray(mine_Nhw / (mine_Nhw + not_mine_Nhw), np.float32)
 
 
+def _inside_people(part_probabilities_Phw: FloatArray) -> FloatArray:
+    """The parsing as it counts inside people: background has had its say in their masks."""
+    if len(part_probabilities_Phw) == 1:
+        return part_probabilities_Phw
+    inside_Phw = part_probabilities_Phw.copy()
+    inside_Phw[0] *= BACKGROUND_SHARE
+    return inside_Phw
+
+
 def _transposed_levels(probabilities_Nhw: FloatArray) -> LevelArray:
     return np.ascontiguousarray(levels(probabilities_Nhw).transpose(0, 2, 1))
 
@@ -138,7 +149,6 @@ class _Parsing:
         self, inference: Inference, fused: fusion.Assembly, grid: Grid, part_labels: Sequence[int]
     ) -> None:
         self._level_Pwh = _transposed_levels(inference.part_probabilities_Phw)
-        self._background_wh = _transposed_levels(inference.part_probabilities_Phw[:1] * _BACKGROUND_SHARE)[0]
         self._owner_wh, self._channel_wh = fused.owner_HW.T, fused.part_map_HW.T
         self._grid, self._part_labels = grid, part_labels
 
@@ -149,7 +159,7 @@ class _Parsing:
         border to somebody else; background contends everywhere.
         """
         contest = Contest(self._grid, self._grid.pixels(region))
-        contest.enter(_BACKGROUND, self._background_wh, region)
+        contest.enter(_BACKGROUND, self._level_Pwh[0], region)
         inside = region.slices
         channel_wh = self._channel_wh[inside] * (self._owner_wh[inside] == row)
         for channel, own in enumerate(ndimage.find_objects(channel_wh), start=1):
