@@ -23,8 +23,8 @@ class TrackEvents:
 
     boxes: Mapping[int, Box] = field(default_factory=dict)
     """Of the identities that were seen."""
-    known: frozenset[int] = frozenset()
-    """All identities that were ever seen."""
+    highest: int = 0
+    """Of all identities that were ever seen; they are numbered as they are born."""
     close: frozenset[tuple[int, int]] = frozenset()
     """Pairs whose boxes lie on each other so that either could be taken for the other."""
     births: int = 0
@@ -40,9 +40,9 @@ class TrackEvents:
         close = frozenset((names[int(i)], names[int(j)]) for i, j in at)
         return TrackEvents(
             boxes=dict(boxes),
-            known=self.known | boxes.keys(),
+            highest=max(self.highest, *boxes, 0),
             close=close,
-            births=len(boxes.keys() - self.known),
+            births=sum(name > self.highest for name in boxes),
             losses=len(self.boxes.keys() - boxes.keys()),
             conflicts=len(close - self.close),
         )
