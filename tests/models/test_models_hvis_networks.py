@@ -1,5 +1,7 @@
 """HVISNet's networks: published sizes, and every piece against an independent computation."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ from partstream_models.networks.hvisnet import (
     Masks,
 )
 from partstream_models.networks.parsing_rcnn import People, paste_masks
+from partstream_models.networks.pretrained import load_dla
 from partstream_models.networks.pyramid_features import PyramidFeatures
 from partstream_models.networks.roi_align import roi_align
 from partstream_models.networks.roi_matrices import gather_regions, spread_regions
@@ -202,3 +205,40 @@ def test_no_weight_of_the_network_is_idle() -> None:
     torch.autograd.backward(torch.stack([output.mean() for output in outputs]).sum())
     idle = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert not idle
+
+
+def public_dla_name(name: str) -> str:
+    """What the authors' checkpoint calls a tensor of ours, piece by piece."""
+    pieces = name.split(".")
+    if pieces[0] == "stem":
+        return ".".join([("base_layer", "level0", "level1")[int(pieces[1])], *pieces[2:]])
+    found = [{"stage4": "level2", "stage8": "level3", "stage16": "level4", "stage32": "level5"}[pieces[0]]]
+    rest = [piece for piece in pieces[1:] if piece != "tree"]
+    if rest[-3] in ("root", "project"):
+        found += [f"tree{('first', 'second').index(piece) + 1}" for piece in rest[:-3]]
+        layer = ("conv", "bn")[int(rest[-2])] if rest[-3] == "root" else rest[-2]
+        return ".".join([*found, rest[-3], layer, rest[-1]])
+    found += [f"tree{('first', 'second').index(piece) + 1}" for piece in rest[:-3]]
+    number = ("first", "second").index(rest[-3]) + 1
+    return ".".join([*found, f"{('conv', 'bn')[int(rest[-2])]}{number}", rest[-1]])
+
+
+def test_public_weights_of_the_trunk_arrive_where_they_belong(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = DLAConfig(widths=(2, 3, 4, 5, 6, 7))
+    theirs, ours = DLA(config).eval(), DLA(config).eval()
+    public = {public_dla_name(name): tensor for name, tensor in theirs.state_dict().items()}
+    assert "level3.tree2.root.bn.weight" in public
+    assert "level5.tree1.conv2.weight" in public
+    assert "level4.tree1.project.0.weight" in public
+    public |= {"fc.weight": torch.zeros(3, 7, 1, 1), "level3.project.0.weight": torch.zeros(5, 4, 1, 1)}
+    torch.save(public, tmp_path / "dla34.pth")
+    load_dla(ours, tmp_path / "dla34.pth")
+    image = torch.randn(1, 3, 64, 64)
+    assert all(torch.equal(a, b) for a, b in zip(ours(image), theirs(image), strict=True))
+    del public["level2.root.conv.weight"]
+    torch.save(public, tmp_path / "part.pth")
+    with pytest.raises(ValueError, match=r"missing, such as stage4\.root\.0\.weight"):
+        load_dla(ours, tmp_path / "part.pth")
+    with pytest.raises(ValueError, match="expected"):
+        load_dla(DLA(DLAConfig(widths=(2, 3, 4, 5, 6, 8))), tmp_path / "dla34.pth")

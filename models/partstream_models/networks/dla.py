@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from partstream_models.networks.layers import ConvNormAct
+from partstream_models.networks.resnet import imagenet_normalised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +132,6 @@ class DLA(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> DLATaps:
         """Taps of an RGB image in [-1, 1], height and width multiples of 32."""
-        stride8 = self.stage8(self.stage4(self.stem(image_BCHW)))
+        stride8 = self.stage8(self.stage4(self.stem(imagenet_normalised(image_BCHW))))
         stride16 = self.stage16(stride8)
         return DLATaps(stride8, stride16, self.stage32(stride16))

@@ -163,6 +163,9 @@ class HVISNet(nn.Module):
         self.config = config
         self.backbone = HVISBackbone(config)
         self.heads = HVISHeads(config)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1  # DLA's and BlendMask's
 
     def forward(self, image_BCHW: Tensor) -> HVISOutputs:
         """Dense outputs of RGB images in [-1, 1], height and width multiples of 32."""

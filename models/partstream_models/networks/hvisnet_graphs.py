@@ -82,17 +82,20 @@ class HeadsGraph(nn.Module):
 
 
 class BlendInstancesGraph(nn.Module):
-    """The `instances` graph with BlendMask."""
+    """The `instances` graph with BlendMask; in a bundle at stride 4, as the authors paste at stride 1."""
+
+    def __init__(self, *, stride: int = BASES_STRIDE) -> None:
+        super().__init__()
+        self.stride = stride
 
     def forward(
         self, mask_features_BCHW: Tensor, parameters_RP: Tensor, boxes_R4: Tensor, batch_index_R: Tensor
     ) -> Tensor:
-        """Mask probabilities over the whole frame at stride 4, [R, H/4, W/4]; zero outside the box."""
-        height, width = mask_features_BCHW.shape[-2:]
-        boxes = boxes_R4 / BASES_STRIDE
-        bases = gather_regions(mask_features_BCHW, boxes, batch_index_R, size=MASK_CELLS)
+        """Mask probabilities over the whole frame, [R, H/stride, W/stride]; zero outside the box."""
+        height, width = (side * BASES_STRIDE // self.stride for side in mask_features_BCHW.shape[-2:])
+        bases = gather_regions(mask_features_BCHW, boxes_R4 / BASES_STRIDE, batch_index_R, size=MASK_CELLS)
         masks_RSS = blend(bases, parameters_RP).sigmoid()
-        return spread_regions(masks_RSS, boxes, height=height, width=width)
+        return spread_regions(masks_RSS, boxes_R4 / self.stride, height=height, width=width)
 
 
 class CondInstancesGraph(nn.Module):

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from partstream_core.nms import non_maximum_suppression
-from partstream_models.networks.hvisnet import HVISNet
+from partstream_models.networks.hvisnet import HVISNet, Masks
 from partstream_models.networks.hvisnet_graphs import (
     BackboneGraph,
     BlendInstancesGraph,
+    CondInstancesGraph,
     HeadsGraph,
-    instances_graph,
 )
 
 
@@ -39,7 +39,7 @@ class HVISPeople(NamedTuple):
     embeddings_ND: Tensor
     """Of length one."""
     masks_NHW: Tensor
-    """Probabilities at stride 4."""
+    """Probabilities at stride 1 (BlendMask) or 4 (CondInst)."""
 
 
 @torch.no_grad()
@@ -50,11 +50,12 @@ def parse_images(network: HVISNet, image_BCHW: Tensor, config: ParseConfig | Non
     feature = BackboneGraph(network.backbone)(image_BCHW)
     heads = HeadsGraph(network.heads, levels=network.config.levels, top_k=config.top_k)
     boxes, scores, locations, parameters, embeddings, mask_features = heads(feature)
-    instances = instances_graph(network)
+    blended = network.config.masks is Masks.BLENDMASK
+    instances = BlendInstancesGraph(stride=1) if blended else CondInstancesGraph()
     found = []
     for image in range(len(image_BCHW)):
         kept = _kept(boxes[image], scores[image], config)
-        where = boxes if isinstance(instances, BlendInstancesGraph) else locations
+        where = boxes if blended else locations
         index = torch.full_like(kept, image)
         masks = instances(mask_features, parameters[image, kept], where[image, kept], index)
         rows = (boxes[image, kept], scores[image, kept], embeddings[image, kept])

@@ -1,6 +1,8 @@
-"""Public checkpoints of ResNet and FlowNet-S, from a local file, under our names.
+"""Public checkpoints of ResNet, DLA-34 and FlowNet-S, from a local file, under our names.
 
 ResNet: torchvision's ImageNet weights (`conv1`, `layer1.0.conv1`, ..., `fc`), whose stride sits on the 3x3.
+DLA-34: the authors' ImageNet weights (`base_layer`, `level3.tree1.root`, ..., `fc`), whose projections beside
+trees of depth two are read by nobody.
 FlowNet-S without batch norm: the names of the usual PyTorch conversions (`conv1.0`, `deconv5.0`,
 `predict_flow6`, `upsampled_flow6_to_5`).
 """
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from partstream_models.checkpoints import load_tensors
+from partstream_models.networks.dla import DLA
 from partstream_models.networks.flownet_s import FlowNetS
 from partstream_models.networks.resnet import ResNet
 
@@ -32,6 +35,16 @@ def load_resnet(network: ResNet, path: Path) -> None:
         raise ValueError("torchvision's ResNets stride on the 3x3: build the network with stride_on_3x3=True")
     tensors = read_checkpoint(path)
     _fill(network, {name: tensors.get(theirs) for name, theirs in _resnet_names(network)}, path)
+
+
+def load_dla(network: DLA, path: Path) -> None:
+    """Take DLA-34's weights from its authors' checkpoint.
+
+    Raises:
+        ValueError: The checkpoint is not of a DLA like it.
+    """
+    tensors = read_checkpoint(path)
+    _fill(network, {name: tensors.get(theirs) for name, theirs in _dla_names(network)}, path)
 
 
 def load_flownet_s(network: FlowNetS, path: Path) -> None:
@@ -101,6 +114,28 @@ def _resnet_names(network: ResNet) -> Iterator[tuple[str, str]]:
             rest = rest.replace("norm", "bn").replace("shortcut.", "downsample.")
             theirs = f"layer{int(stage) + 1}.{rest}"
         yield name, theirs
+
+
+def _dla_names(network: DLA) -> Iterator[tuple[str, str]]:
+    stages = {"stage4": "level2", "stage8": "level3", "stage16": "level4", "stage32.tree": "level5"}
+    layers = {"first.0": "conv1", "first.1": "bn1", "second.0": "conv2", "second.1": "bn2"}
+    for name in network.state_dict():
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name.startswith("stem."):
+            _, number, rest = name.split(".", 2)
+            yield name, f"{('base_layer', 'level0', 'level1')[int(number)]}.{rest}"
+            continue
+        place, tensor = name.rsplit(".", 1)
+        for ours, theirs in stages.items():
+            place = place.replace(ours, theirs, 1)
+        trees, part, layer = place.rsplit(".", 2)
+        if part in ("root", "project"):
+            end = f"{part}.{('conv', 'bn')[int(layer)]}" if part == "root" else f"{part}.{layer}"
+        else:
+            end = layers[f"{part}.{layer}"]
+        trees = trees.replace(".first", ".tree1").replace(".second", ".tree2")
+        yield name, f"{trees}.{end}.{tensor}"
 
 
 def _flow_names(network: FlowNetS) -> Iterator[tuple[str, str]]:

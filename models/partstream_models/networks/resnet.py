@@ -122,13 +122,17 @@ class ResNet(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> ResNetTaps:
         """Taps of an RGB image in [-1, 1]; it is normalised here as ImageNet weights expect."""
-        x = image_BCHW * 0.5 + 0.5
-        x = (x - _channels((0.485, 0.456, 0.406), x)) / _channels((0.229, 0.224, 0.225), x)
-        stem = self.pool(self.stem_norm(self.stem_conv(x)).relu())
+        stem = self.pool(self.stem_norm(self.stem_conv(imagenet_normalised(image_BCHW))).relu())
         x = stem
         for stage in self.stages:
             x = stage(x)
         return ResNetTaps(stem, x)
+
+
+def imagenet_normalised(image_BCHW: Tensor) -> Tensor:
+    """An RGB image in [-1, 1] with the mean and spread of colours that ImageNet weights were learned with."""
+    x = image_BCHW * 0.5 + 0.5
+    return (x - _channels((0.485, 0.456, 0.406), x)) / _channels((0.229, 0.224, 0.225), x)
 
 
 def _channels(values: tuple[float, float, float], like: Tensor) -> Tensor:

@@ -29,7 +29,13 @@ def clips_scores(
     was_training = network.training
     rows = [_clip_scores(network, scenes, device) for scenes in clips]
     network.train(was_training)
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    return {name: _mean([row[name] for row in rows]) for name in rows[0]}
+
+
+def _mean(values: list[float]) -> float:
+    """Over clips where there is anything to divide by; zero where there is none."""
+    real = [value for value in values if not np.isnan(value)]
+    return sum(real) / max(len(real), 1)
 
 
 def _clip_scores(network: HVISNet, scenes: Sequence[Scene], device: str) -> dict[str, float]:
