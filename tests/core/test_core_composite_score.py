@@ -18,7 +18,7 @@ from partstream_core.composite.recipe import Recipe, published
 from partstream_core.composite.score import ClipOverlaps, clip_overlaps, joined, score, truth_frames
 from partstream_core.composite.source import read_source
 from partstream_core.composite.truth import ClipTruth, make_benchmark
-from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
+from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, schedule_options
 from partstream_core.labels import PARTS
 from partstream_core.metrics.tracking import mots_scores
 from partstream_core.report.collect import Collector
@@ -206,6 +206,17 @@ def test_the_command_is_run_twice_and_its_lines_are_reported(
     assert "--score-threshold" not in report["commands"][1]
     assert report["truth_published"] is False
     json.dumps(report, allow_nan=False)
+
+
+def test_a_schedule_is_passed_on_to_every_call(
+    benchmark: tuple[Path, Callable[[int], PartstreamCommand]],
+) -> None:
+    folder, command = benchmark
+    scheduled = replace(command(0), options=schedule_options("causal", 3))
+    report = evaluate(folder, scheduled, clips_dir=folder / "clips", select=lambda clip: clip.number < 1)
+    assert len(report.commands) == 2
+    assert all("--schedule causal --interval 3" in line for line in report.commands)
+    assert schedule_options(None, None) == ()
 
 
 def test_two_runs_give_the_same_figures_and_their_worst_frames_are_collected(
