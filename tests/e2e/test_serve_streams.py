@@ -187,6 +187,11 @@ def test_a_client_that_never_reads_is_let_go_and_costs_no_memory(tmp_path: Path)
 
 def test_two_hundred_streams_at_once_fill_the_places_and_the_rest_is_told_so(tmp_path: Path) -> None:
     with serving(tmp_path) as server, stub_of(server) as stub:
+        process = psutil.Process(server.process.pid)
+        first = Call(stub)
+        assert first.answer(0, PICTURES[0]).HasField("result")
+        assert first.rest() == []
+        threads_before, memory_before = process.num_threads(), process.memory_info().rss
         calls: list[Call] = []
         codes: list[str] = []
         lock = threading.Lock()
@@ -212,6 +217,8 @@ def test_two_hundred_streams_at_once_fill_the_places_and_the_rest_is_told_so(tmp
         for call in calls:
             call.close()
         eventually(lambda: streams_open(server) == 0, "the streams are closed")
+        assert process.num_threads() <= threads_before + 2
+        assert process.memory_info().rss - memory_before < 50_000_000
         after = Call(stub, BLOCK)
         assert after.answer(0, PICTURES[0]).HasField("result")
         assert after.rest() == []
