@@ -164,13 +164,19 @@ def aten_reduced() -> AtenRecipe:
 
 def aten_overfit() -> AtenRecipe:
     """A narrow ATEN learns one clip of 128 pixels by heart, in a few minutes."""
-    fit = FitConfig(num_steps=1000, learning_rate=2e-3, drops=(0.75,), optimiser=Optimiser.ADAMW)
+    fit = FitConfig(
+        num_steps=1000,
+        learning_rate=2e-3,
+        drops=(0.4, 0.6, 0.8),
+        drop_factor=0.4,
+        optimiser=Optimiser.ADAMW,
+    )
     return AtenRecipe(
         name="aten-overfit",
         network=ATEN_REDUCED,
         fit=fit,
         size=(128, 128),
-        clip=_plain_clip(),
+        clip=replace(_plain_clip(), num_frames=5),
         one_clip=True,
     )
 
