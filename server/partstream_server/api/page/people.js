@@ -96,7 +96,7 @@ export class People {
       context.fillRect((begin - from) * scale, 0, Math.max(2, (end - begin) * scale), timeline.height);
     }
     const total = stretches.reduce((sum, [begin, end]) => sum + end - begin, 0);
-    seen.textContent = `${frames} frames, ${total.toFixed(1)} s`;
+    seen.textContent = `${frames} ${frames === 1 ? "frame" : "frames"}, ${total.toFixed(1)} s`;
     const words = stretches.slice(0, 20).map(([begin, end]) => `${begin.toFixed(1)} to ${end.toFixed(1)} s`);
     timeline.setAttribute("aria-label", `Person ${identity} is seen from ${words.join(", ")}`);
     timeline.classList.toggle("seekable", this.seekable);
