@@ -6,7 +6,7 @@ Shape suffixes: B batch (1 here), K the graph's fixed number of candidates, N ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.manifest import InputSpec, Manifest, Normalisation
+from partstream_core.manifest import BATCH_INDEX, InputSpec, Manifest, Normalisation
 from partstream_core.nms import non_maximum_suppression
 from partstream_server.motion.measure import SceneView, scene_view
 from partstream_server.request import EngineRequest, Steps
@@ -94,7 +94,7 @@ def read(view: View, feature: npt.NDArray[Any], manifest: Manifest, config: Infe
     if len(kept_N) == 0:
         instances: Mapping[str, npt.NDArray[Any]] = {"masks": np.zeros((0, *map_size), np.float32)}
     else:
-        rows = instance_rows(heads, kept_N, maps=manifest.instance_maps, most=manifest.top_k)
+        rows = instance_rows({**heads, "feature": feature}, kept_N, manifest)
         instances = yield EngineRequest("instances", rows)
     scale = np.array([width / network_width, height / network_height] * 2, np.float32)
     return Inference(
@@ -170,20 +170,22 @@ def candidates(boxes_K4: FloatArray, scores_K: FloatArray, config: InferConfig) 
 
 
 def instance_rows(
-    heads: Mapping[str, npt.NDArray[Any]], kept_N: npt.NDArray[np.int64], *, maps: Sequence[str], most: int
+    known: Mapping[str, npt.NDArray[Any]], kept_N: npt.NDArray[np.int64], manifest: Manifest
 ) -> dict[str, npt.NDArray[Any]]:
     """Inputs of the `instances` graph, padded with the last row to one of few numbers of rows.
+
+    Args:
+        known: What `heads` put out, and the feature.
+        kept_N: Candidates of the one image.
+        manifest: Says which inputs are rows and which are maps.
 
     The numbers are 8, 16, 32, ... up to `most`, so that an engine of static shapes compiles few of them.
     """
     num_rows = _FEWEST_ROWS
     while num_rows < len(kept_N):
         num_rows *= 2
-    num_rows = max(len(kept_N), min(num_rows, most))
+    num_rows = max(len(kept_N), min(num_rows, manifest.top_k))
     rows_R = np.pad(kept_N, (0, num_rows - len(kept_N)), mode="edge")
-    rows: dict[str, npt.NDArray[Any]] = {
-        "mask_parameters": heads["mask_parameters"][0][rows_R],
-        "locations": heads["locations"][0][rows_R],
-        "batch_index": np.zeros(num_rows, np.int64),
-    }
-    return rows | {name: heads[name] for name in maps}
+    rows: dict[str, npt.NDArray[Any]] = {name: known[name][0][rows_R] for name in manifest.instance_rows}
+    rows[BATCH_INDEX] = np.zeros(num_rows, np.int64)
+    return rows | {name: known[name] for name in manifest.instance_maps}

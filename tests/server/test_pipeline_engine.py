@@ -46,9 +46,7 @@ def run_all(engine: Engine, image: npt.NDArray[np.float32], rows: npt.NDArray[np
     backbone = engine.run("backbone", {"image": image})
     heads = engine.run("heads", {"feature": backbone["feature"], "image": image})
     manifest = engine.bundle.manifest
-    instances = engine.run(
-        "instances", instance_rows(heads, rows, maps=manifest.instance_maps, most=manifest.top_k)
-    )
+    instances = engine.run("instances", instance_rows(heads, rows, manifest))
     return {**backbone, **heads, **instances}
 
 

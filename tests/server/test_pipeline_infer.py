@@ -1,12 +1,15 @@
 """What goes into the network and what is taken from it."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partstream_core.manifest import InputSpec, Normalisation
+from partstream_core.manifest import InputSpec, Normalisation, TensorSpec
+from partstream_server.engine.base import default_bundle_directory, load_bundle
 from partstream_server.infer import (
     InferConfig,
     candidates,
@@ -82,15 +85,25 @@ def test_candidates_are_good_enough_and_not_doubles() -> None:
 
 
 @given(num_kept=st.integers(1, 64))
-def test_rows_are_padded_to_one_of_few_numbers(num_kept: int) -> None:
-    heads = {
-        "mask_features": np.zeros((1, 8, 4, 4), np.float32),
+def test_rows_are_gathered_by_name_and_padded_to_one_of_few_numbers(num_kept: int) -> None:
+    known = {
+        "feature": np.zeros((1, 8, 4, 4), np.float32),
         "mask_parameters": np.arange(64, dtype=np.float32)[None, :, None].repeat(169, axis=2),
         "locations": np.arange(64, dtype=np.float32)[None, :, None].repeat(3, axis=2),
+        "scores": np.zeros((1, 64), np.float32),
     }
+    inputs = (
+        TensorSpec("feature", "float32", ("batch", 8, "height/8", "width/8")),
+        TensorSpec("mask_parameters", "float32", ("rows", 169)),
+        TensorSpec("locations", "float32", ("rows", 3)),
+        TensorSpec("batch_index", "int64", ("rows",)),
+    )
+    shipped = load_bundle(default_bundle_directory()).manifest
+    graphs = {**shipped.graphs, "instances": replace(shipped.graphs["instances"], inputs=inputs)}
     kept = np.arange(num_kept)[::-1].copy()
-    rows = instance_rows(heads, kept, maps=("mask_features",), most=64)
-    assert rows["mask_features"] is heads["mask_features"]
+    rows = instance_rows(known, kept, replace(shipped, graphs=graphs))
+    assert set(rows) == {spec.name for spec in inputs}
+    assert rows["feature"] is known["feature"]
     assert len(rows["batch_index"]) in (8, 16, 32, 64)
     assert len(rows["batch_index"]) < 2 * max(8, num_kept)
     assert rows["mask_parameters"][:num_kept, 0].tolist() == kept.tolist()

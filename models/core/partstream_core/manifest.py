@@ -100,8 +100,10 @@ class Thresholds:
     candidate: float
 
 
-INSTANCE_ROWS = ("mask_parameters", "locations", "batch_index")
-"""Inputs of `instances` that have a row a person."""
+ROWS = "rows"
+"""Name of the side of `instances` that counts people."""
+BATCH_INDEX = "batch_index"
+"""Input of `instances` that says which image a person is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +129,15 @@ class Manifest:
 
     @property
     def instance_maps(self) -> tuple[str, ...]:
-        """Maps that `instances` reads from `heads`; its other inputs are rows of people."""
-        inputs = [spec.name for spec in self.graphs["instances"].inputs]
-        return tuple(name for name in inputs if name not in INSTANCE_ROWS)
+        """Inputs of `instances` that are passed whole: maps of `heads`, or the feature."""
+        inputs = self.graphs["instances"].inputs
+        return tuple(spec.name for spec in inputs if spec.shape[:1] != (ROWS,))
+
+    @property
+    def instance_rows(self) -> tuple[str, ...]:
+        """Inputs of `instances` that have a row a person, which `heads` puts out for each candidate."""
+        inputs = self.graphs["instances"].inputs
+        return tuple(spec.name for spec in inputs if spec.shape[:1] == (ROWS,) and spec.name != BATCH_INDEX)
 
     @classmethod
     def from_json(cls, value: object) -> "Manifest":

@@ -20,11 +20,8 @@ Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
 GRAPHS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backbone": (("image",), ("feature",)),
-    "heads": (
-        ("feature", "image"),
-        ("boxes", "scores", "locations", "mask_parameters", "mask_features"),
-    ),
-    "instances": (("mask_features", "mask_parameters", "locations", "batch_index"), ("masks",)),
+    "heads": (("feature",), ("boxes", "scores")),
+    "instances": (("batch_index",), ("masks",)),
 }
 """Inputs and outputs that the pipeline needs of each graph, whatever the bundle's capabilities."""
 
@@ -102,7 +99,8 @@ def load_bundle(directory: Path) -> LoadedBundle:
     if manifest.capabilities.parts:
         _require("graphs.heads.outputs", manifest.graphs["heads"].outputs, ("part_probabilities",))
     heads, instances = manifest.graphs["heads"], manifest.graphs["instances"]
-    _require("graphs.heads.outputs", heads.outputs, manifest.instance_maps)
+    read = (*manifest.instance_maps, *manifest.instance_rows)
+    _require("graphs.heads.outputs", heads.outputs, [name for name in read if name != "feature"])
     if manifest.capabilities.embedding is not None:
         makers = [spec.name for spec in (*heads.outputs, *instances.outputs)]
         if "embeddings" not in makers:
