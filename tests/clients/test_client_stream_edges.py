@@ -71,10 +71,11 @@ def test_a_frame_beyond_the_servers_limit_fails_and_the_stream_goes_on() -> None
 
 
 def answers_nothing(requests: Requests, context: grpc.ServicerContext) -> Responses:
-    """Open the stream, then stay silent."""
+    """Open the stream, then stay silent for as long as anybody listens."""
     yield opened()
-    for _ in requests:
-        pass
+    ended = threading.Event()
+    context.add_callback(ended.set)
+    ended.wait()
 
 
 def test_a_silent_server_is_left_for_another() -> None:

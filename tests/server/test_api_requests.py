@@ -141,7 +141,14 @@ def test_a_wrong_value_of_an_option_is_refused(server: Running, option: str, val
 def test_an_unknown_option_is_refused_with_a_list_of_the_known_ones(server: Running) -> None:
     found = problem(server.parse(clip(), scoreThreshold="0.5"), "unknown_option")
     assert found["option"] == "scoreThreshold"
-    assert found["known_options"] == ["score_threshold", "every", "max_frames", "masks"]
+    assert found["known_options"] == [
+        "score_threshold",
+        "every",
+        "max_frames",
+        "masks",
+        "schedule",
+        "interval",
+    ]
 
 
 def test_a_result_in_an_unknown_form_is_refused_before_the_upload(server: Running) -> None:
@@ -234,5 +241,7 @@ def test_the_interface_is_documented(server: Running) -> None:
         "every",
         "max_frames",
         "masks",
+        "schedule",
+        "interval",
     ]
     assert str(codes_for("upload_too_large").http) in post["responses"]
