@@ -159,7 +159,7 @@ def test_frames_are_let_go_without_the_garbage_collector() -> None:
     try:
         with open_video(io.BytesIO(video), motion=True) as reader:
             assert sum(1 for _ in reader) == 30
-            alive = sum(isinstance(thing, VideoFrame) for thing in gc.get_objects())
+            alive = sum(type(thing) is VideoFrame for thing in gc.get_objects())
     finally:
         gc.enable()
     assert alive < 5

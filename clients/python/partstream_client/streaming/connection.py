@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +28,10 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.enable_retries", 0),
 )
+
+_HIDDEN: Final = "Internal error from Core"
+"""Details of a status that gRPC made up itself."""
+_SECOND_LOOK_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class Connection(Generic[Request, Response]):
             request_serializer=method.write,
             response_deserializer=method.read,
         )
-        self._call: Any = start(metadata=tuple(bearer(access.api_key).items()))
+        self._start = partial(start, metadata=tuple(bearer(access.api_key).items()))
+        self._call: Any = self._start()
         self.opened = False
         """Whether the server has answered."""
 
@@ -99,7 +105,7 @@ class Connection(Generic[Request, Response]):
         """
         try:
             async with asyncio.timeout(timeout_s):
-                await self.write(config)
+                await self._send_first(config)
                 first = await self.read()
         except TimeoutError as error:
             raise ConnectionFailedError(
@@ -109,6 +115,25 @@ class Connection(Generic[Request, Response]):
             raise AnswerError(f"{self.address} ended the call without an answer")
         self.opened = True
         return first
+
+    async def _send_first(self, config: Request) -> None:
+        """Send the config; a refusal that comes in the same moment must not hide behind the failed sending.
+
+        gRPC replaces the server's status by one of its own where the call ends while a message goes up. A
+        second call that waits before it sends gets to see the refusal.
+        """
+        try:
+            await self._call.write(config)
+        except grpc.aio.AioRpcError as error:
+            if error.details() != _HIDDEN:
+                raise await self._failure(error) from error
+        except (asyncio.InvalidStateError, asyncio.CancelledError) as error:
+            raise await self._failure(error) from error
+        else:
+            return
+        self._call = self._start()
+        await asyncio.sleep(_SECOND_LOOK_S)
+        await self.write(config)
 
     async def write(self, message: Request) -> None:
         """Send a message; waits while the server does not read.
