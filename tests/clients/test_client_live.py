@@ -180,6 +180,16 @@ def test_a_video_is_parsed_over_grpc_as_over_rest(client: Client, data_dir: Path
             assert person.parts.keys() == same.parts.keys()
 
 
+def test_both_wires_take_a_schedule(client: Client, data_dir: Path) -> None:
+    path = data_dir / "videos" / "05_default_juggle.mp4"
+    options = StreamOptions(policy="block", schedule="causal", interval=3)
+    live = [answer for answer in client.stream([PLAIN] * 7, options) if isinstance(answer, LiveFrame)]
+    streamed = client.stream_video(path, max_frames=7, schedule="causal", interval=3)
+    posted = client.iter_frames(path, max_frames=7, schedule="causal", interval=3)
+    for frames in (live, streamed, posted):
+        assert "".join("K" if frame.key_frame else "-" for frame in frames) == "K--K--K"
+
+
 def test_what_is_no_video_is_refused_with_the_same_code_on_both_wires(client: Client) -> None:
     for ask in (client.stream_video, client.iter_frames):
         with pytest.raises(Exception, match="not_a_video") as caught:

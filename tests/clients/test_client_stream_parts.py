@@ -64,6 +64,8 @@ def test_what_is_no_picture_is_refused(wrong: object) -> None:
         {"policy": "newest"},
         {"encoding": "bmp"},
         {"masks": "png"},
+        {"schedule": "paper"},
+        {"interval": 0},
         {"score_threshold": 1.5},
         {"jpeg_quality": 0},
         {"max_in_flight": 0},

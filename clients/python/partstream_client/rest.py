@@ -36,6 +36,10 @@ class Options(TypedDict, total=False):
     """Stop after this many frames."""
     masks: Literal["rle", "polygons", "none"]
     """The form of masks."""
+    schedule: Literal["every-frame", "causal", "paper", "adaptive"]
+    """Which frames are key frames."""
+    interval: int
+    """A key frame at least every so many frames."""
 
 
 class SourceOptions(TypedDict, total=False):
@@ -47,6 +51,10 @@ class SourceOptions(TypedDict, total=False):
     """Parse every n-th frame."""
     masks: Literal["rle", "polygons", "none"]
     """The form of masks."""
+    schedule: Literal["every-frame", "causal", "adaptive"]
+    """Which frames are key frames."""
+    interval: int
+    """A key frame at least every so many frames."""
     policy: Literal["latest", "block"]
     """Whether frames are skipped that come faster than they are parsed; `block` skips none."""
     max_age_ms: float

@@ -8,6 +8,7 @@ from partstream_client.streaming.images import Encoding, Picture
 from partstream_client.streaming.ledger import Policy
 
 Masks: TypeAlias = Literal["rle", "polygons", "none"]
+ScheduleName: TypeAlias = Literal["every-frame", "causal", "paper", "adaptive"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,10 @@ class StreamOptions:
     """People below this score are left out, [0, 1]; None takes the server's default."""
     masks: Masks = "rle"
     """The form of masks."""
+    schedule: Literal["every-frame", "causal", "adaptive"] | None = None
+    """Which frames are key frames; None takes the bundle's. `paper` waits for later frames."""
+    interval: int | None = None
+    """A key frame at least every so many frames; None takes the bundle's."""
     frame_rate: float | None = None
     """Gives frames without a time of their own one, by their number; None takes the time they come in."""
     encoding: Encoding | Literal["jpeg", "raw", "png"] = Encoding.JPEG
@@ -43,6 +48,9 @@ class StreamOptions:
         Encoding(self.encoding)
         if self.masks not in {"rle", "polygons", "none"}:
             raise ValueError(f"masks must be rle, polygons or none, got {self.masks!r}")
+        if self.schedule not in {None, "every-frame", "causal", "adaptive"}:
+            raise ValueError(f"schedule must be every-frame, causal or adaptive, got {self.schedule!r}")
+        check_interval(self.interval)
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ValueError(f"score_threshold must be in [0, 1], got {self.score_threshold}")
         if not 1 <= self.jpeg_quality <= 95:
@@ -53,6 +61,16 @@ class StreamOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_interval(interval: int | None) -> None:
+    """Refuse an interval that no segment can have.
+
+    Raises:
+        ValueError: It is less than one.
+    """
+    if interval is not None and interval < 1:
+        raise ValueError(f"interval must be at least 1, got {interval}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ _BROKEN = {
     grpc.StatusCode.UNKNOWN,
 }
 """What gRPC says of a connection that broke. The service's own errors carry a code."""
+_SENT_TOO_LATE = "Internal error from Core"
+"""What gRPC says where a message was sent after the call's end and before its status was read."""
 _TOO_LARGE = 413
 
 
@@ -44,6 +46,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str, *, opened: bool) -> Clie
     """
     trailers = dict(error.trailing_metadata() or ())
     code, status, detail = _text(trailers.get("partstream-code")), error.code(), error.details() or ""
+    if detail == _SENT_TOO_LATE:
+        detail = "the connection ended while a frame was sent"
     if not code and status in _BROKEN:
         if opened:
             return ConnectionFailedError(f"the stream from {address} broke off: {detail or status.name}")

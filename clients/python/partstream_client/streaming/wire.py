@@ -17,7 +17,7 @@ from partstream_client.streaming.answers import (
 )
 from partstream_client.streaming.images import Payload
 from partstream_client.streaming.ledger import Entry, Policy
-from partstream_client.streaming.options import Masks, StreamOptions
+from partstream_client.streaming.options import Masks, ScheduleName, StreamOptions, check_interval
 from partstream_core.results import (
     FrameResult,
     Mask,
@@ -35,6 +35,13 @@ _MASKS: dict[Masks, service_pb2.MaskForm] = {
     "polygons": service_pb2.MASK_FORM_POLYGONS,
     "none": service_pb2.MASK_FORM_NONE,
 }
+_SCHEDULES: dict[ScheduleName | None, service_pb2.Schedule] = {
+    None: service_pb2.SCHEDULE_UNSPECIFIED,
+    "every-frame": service_pb2.SCHEDULE_EVERY_FRAME,
+    "causal": service_pb2.SCHEDULE_CAUSAL,
+    "paper": service_pb2.SCHEDULE_PAPER,
+    "adaptive": service_pb2.SCHEDULE_ADAPTIVE,
+}
 
 
 def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamParseRequest:
@@ -47,6 +54,8 @@ def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamPa
         max_age_ms=round(options.max_age_ms or 0),
         credits=options.max_in_flight or 0,
         resume_token=token,
+        schedule=_SCHEDULES[options.schedule],
+        interval=options.interval or 0,
     )
     return service_pb2.StreamParseRequest(config=config)
 
@@ -70,6 +79,8 @@ def video_config_message(
     every: int = 0,
     max_frames: int = 0,
     masks: Masks = "rle",
+    schedule: ScheduleName | None = None,
+    interval: int | None = None,
 ) -> service_pb2.ParseVideoRequest:
     """The first message of an upload.
 
@@ -80,11 +91,16 @@ def video_config_message(
         raise ValueError(f"every and max_frames must not be negative, got {every} and {max_frames}")
     if masks not in _MASKS:
         raise ValueError(f"masks must be one of {', '.join(_MASKS)}, got {masks!r}")
+    if schedule not in _SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(map(str, _SCHEDULES))}, got {schedule!r}")
+    check_interval(interval)
     config = service_pb2.ParseVideoConfig(
         score_threshold=score_threshold,
         every=every,
         max_frames=max_frames,
         masks=_MASKS[masks],
+        schedule=_SCHEDULES[schedule],
+        interval=interval or 0,
     )
     return service_pb2.ParseVideoRequest(config=config)
 
