@@ -50,6 +50,9 @@ class Ready:
 class Features(Protocol):
     """Gives each frame of a stream its feature."""
 
+    learns: bool
+    """Whether the next frame's feature depends on what `saw` is told of the one before."""
+
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """Take the next frame; the frames that are ready now, in order."""
         ...
@@ -126,6 +129,8 @@ def choose_schedule(
 class SingleFeatures:
     """Every frame by itself."""
 
+    learns = False
+
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation
 
@@ -149,6 +154,7 @@ class OnlineFeatures:
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         self._propagation, self._range = propagation, schedule.encoding_range
         self._scheduler = KeyFrameScheduler(schedule)
+        self.learns = schedule.mode is ScheduleMode.ADAPTIVE
         self._keys = RecentKeys(propagation, schedule)
         self._people_hw = np.zeros((1, 1), bool)
         self._events = TrackEvents()
@@ -199,6 +205,8 @@ class OnlineFeatures:
 
 class SegmentFeatures:
     """Segments as a whole: their median is the key frame, and the others borrow from it."""
+
+    learns = False
 
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         recurrent = propagation.kind == "recurrent"

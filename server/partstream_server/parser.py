@@ -1,8 +1,15 @@
-"""Media in, results out: a thread decodes ahead while the engine works on earlier frames."""
+"""Media in, results out.
+
+    decode | look (backbone, flow) | parse (heads, masks, identities)
+
+Each of the three is on a thread of its own, a few frames ahead of the next; the last is the caller's.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +23,16 @@ from partstream_core.schedule import ScheduleMode
 from partstream_server.decode import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
-from partstream_server.features import choose_schedule
+from partstream_server.features import Ready, choose_schedule
 from partstream_server.prefetch import Prefetch
 from partstream_server.session import Session, SessionConfig, drive
 from partstream_server.timing import StageClock
-from partstream_server.values import LabelMaps, ParsedFrame
+from partstream_server.values import LabelMaps
 
 __all__ = ["MaskForm", "MediaParser", "ParseOptions", "ParsedPicture", "model_info", "parse_media"]
 
 _DECODED_AHEAD = 4
+_LOOKED_AHEAD = 2
 MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
 
@@ -73,6 +81,7 @@ class MediaParser:
         limits: MediaLimits | None = None,
         with_skipped: bool = False,
         clock: StageClock | None = None,
+        overlapped: bool = True,
     ) -> None:
         """Open a source.
 
@@ -83,6 +92,7 @@ class MediaParser:
             limits: What is accepted.
             with_skipped: Yield also the frames that `every` passes over.
             clock: Told how long each stage and graph takes.
+            overlapped: Look at frames while earlier ones are parsed, where the schedule allows it.
 
         Raises:
             MediaError: The source cannot be read; the subclass says why.
@@ -101,7 +111,12 @@ class MediaParser:
         )
         self._session = Session(manifest, config, clock=self._clock)
         self._reader = open_video(source, limits, every=1 if with_skipped else options.every)
-        self._frames = Prefetch(_first(self._reader, options.max_frames), ahead=_DECODED_AHEAD)
+        frames = _first(self._reader, options.max_frames)
+        self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
+        self._closing = threading.Event()
+        self._looked: Prefetch[Frame | Ready] | None = None
+        if overlapped and self._session.overlaps:
+            self._looked = Prefetch(self._look(), ahead=_LOOKED_AHEAD, name="look")
 
     @property
     def video(self) -> VideoInfo:
@@ -109,19 +124,39 @@ class MediaParser:
         return self._reader.info
 
     def __iter__(self) -> Iterator[ParsedPicture]:
-        waiting: dict[int, Frame] = {}
+        for looked in self._looked or self._look():
+            if isinstance(looked, Frame):
+                yield ParsedPicture(looked, None, None)
+            else:
+                parsed = drive(self._session.parse(looked), self._engine, clock=self._clock)
+                yield ParsedPicture(looked.frame, parsed.result, parsed.maps)
+
+    def _look(self) -> Iterator[Frame | Ready]:
+        """Every frame in order: ready to be parsed, or as it is where it is passed over."""
+        waiting: deque[Frame | Ready] = deque()
         for frame in self._frames:
-            if not self._session.takes(frame.index):
-                yield ParsedPicture(frame, None, None)
-                continue
-            waiting[frame.index] = frame
-            steps = self._session.push(frame, time.monotonic() * 1000)
-            yield from _matched(drive(steps, self._engine, clock=self._clock), waiting)
-        yield from _matched(drive(self._session.finish(), self._engine, clock=self._clock), waiting)
+            waiting.append(frame)
+            steps = self._session.look(frame, time.monotonic() * 1000)
+            yield from self._in_order(waiting, drive(steps, self._engine, clock=self._clock))
+        if not self._closing.is_set():
+            last = drive(self._session.look_at_last(), self._engine, clock=self._clock)
+            yield from self._in_order(waiting, last)
+
+    def _in_order(self, waiting: deque[Frame | Ready], many: Sequence[Ready]) -> Iterator[Frame | Ready]:
+        """What need not wait any longer: up to the first frame that is to be parsed and not ready."""
+        ready = {one.frame.index: one for one in many}
+        for at, frame in enumerate(waiting):
+            if isinstance(frame, Frame) and frame.index in ready:
+                waiting[at] = ready[frame.index]
+        while waiting and (isinstance(waiting[0], Ready) or not self._session.takes(waiting[0].index)):
+            yield waiting.popleft()
 
     def close(self) -> None:
         """Stop decoding and release the source."""
+        self._closing.set()
         self._frames.close()
+        if self._looked is not None:
+            self._looked.close()
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -166,8 +201,3 @@ def _first(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
         yield frame
         if frame.index + 1 == max_frames:
             return
-
-
-def _matched(parsed: Sequence[ParsedFrame], waiting: dict[int, Frame]) -> Iterator[ParsedPicture]:
-    for one in parsed:
-        yield ParsedPicture(waiting.pop(one.result.index), one.result, one.maps)

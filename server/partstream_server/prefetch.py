@@ -17,7 +17,7 @@ class Prefetch(Generic[T]):
     waits for it, so that what the iterable reads from can be closed after it.
     """
 
-    def __init__(self, values: Iterable[T], *, ahead: int) -> None:
+    def __init__(self, values: Iterable[T], *, ahead: int, name: str) -> None:
         if ahead < 1:
             raise ValueError(f"ahead must be at least 1, got {ahead}")
         self._values, self._ahead = values, ahead
@@ -25,7 +25,7 @@ class Prefetch(Generic[T]):
         self._changed = threading.Condition()
         self._ended = self._closed = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._fill, name="partstream-decode", daemon=True)
+        self._thread = threading.Thread(target=self._fill, name=f"partstream-{name}", daemon=True)
         self._thread.start()
 
     def _fill(self) -> None:

@@ -4,6 +4,8 @@
 
 Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
 
+`push` does all of that; `look` does the first half and `parse` the second, for callers that overlap the two.
+
 A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
 are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
 that a stream remembers is in its session, so streams cannot leak identities into each other.
@@ -142,8 +144,23 @@ class Session:
         """Whether a frame is parsed at all, or passed over because of `every`."""
         return index % self._config.every == 0
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether `look` may run ahead of `parse`: the schedule learns nothing of results."""
+        return not self._features.learns
+
     def push(self, frame: Frame, now_ms: float) -> Steps[Sequence[ParsedFrame]]:
-        """The results that this frame makes ready; none for a frame that is passed over.
+        """The results that this frame makes ready; see `look`."""
+        ready = yield from self.look(frame, now_ms)
+        return (yield from self._parse_all(ready))
+
+    def finish(self) -> Steps[Sequence[ParsedFrame]]:
+        """The results that were waiting for frames which will not come."""
+        ready = yield from self.look_at_last()
+        return (yield from self._parse_all(ready))
+
+    def look(self, frame: Frame, now_ms: float) -> Steps[Sequence[Ready]]:
+        """The frames that this one makes ready to be parsed, with their features; none for one passed over.
 
         Args:
             frame: The stream's next; indices must grow, and may leave gaps.
@@ -161,18 +178,16 @@ class Session:
             return []
         with self.clock.stage("infer"):
             view = View(frame.image, self._manifest)
-        ready = yield from _timed(self._features.push(frame, view), self.clock, "infer")
-        return (yield from self._parse_all(ready))
+        return (yield from _timed(self._features.push(frame, view), self.clock, "infer"))
 
-    def finish(self) -> Steps[Sequence[ParsedFrame]]:
-        """The results that were waiting for frames which will not come."""
-        ready = yield from _timed(self._features.finish(), self.clock, "infer")
-        return (yield from self._parse_all(ready))
+    def look_at_last(self) -> Steps[Sequence[Ready]]:
+        """The frames that were waiting for others which will not come."""
+        return (yield from _timed(self._features.finish(), self.clock, "infer"))
 
     def _parse_all(self, many: Sequence[Ready]) -> Steps[Sequence[ParsedFrame]]:
         parsed: list[ParsedFrame] = []
         for ready in many:
-            one = yield from self._parse(ready)
+            one = yield from self.parse(ready)
             parsed.append(one)
         return parsed
 
@@ -194,7 +209,8 @@ class Session:
         by_time = self._paused_ms / self._frame_ms if self._frame_ms > 0 else 1
         return resumed_period(self._tracker.config, by_index if by_index > 0 else by_time)
 
-    def _parse(self, ready: Ready) -> Steps[ParsedFrame]:
+    def parse(self, ready: Ready) -> Steps[ParsedFrame]:
+        """What is seen in a frame; the stream's frames come in order, each once."""
         clock, frame = self.clock, ready.frame
         period = self._advance(frame)
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 
 class StageClock:
-    """Sums what stages take, by name, on the clocks it is given."""
+    """Sums what stages take, by name, on the clocks it is given; threads may share one."""
 
     def __init__(
         self,
@@ -17,6 +18,7 @@ class StageClock:
         cpu_now_s: Callable[[], float] = time.thread_time,
     ) -> None:
         self._now_s, self._cpu_now_s = now_s, cpu_now_s
+        self._lock = threading.Lock()
         self.total_s: defaultdict[str, float] = defaultdict(float)
         """Seconds from begin to end."""
         self.cpu_s: defaultdict[str, float] = defaultdict(float)
@@ -29,5 +31,12 @@ class StageClock:
         try:
             yield
         finally:
-            self.total_s[name] += self._now_s() - start_s
-            self.cpu_s[name] += self._cpu_now_s() - cpu_start_s
+            took_s, computed_s = self._now_s() - start_s, self._cpu_now_s() - cpu_start_s
+            with self._lock:
+                self.total_s[name] += took_s
+                self.cpu_s[name] += computed_s
+
+    def totals(self) -> dict[str, float]:
+        """Seconds from begin to end by stage, as they stand now."""
+        with self._lock:
+            return dict(self.total_s)

@@ -9,7 +9,7 @@ from partstream_server.prefetch import Prefetch
 
 
 def test_values_come_once_and_in_order() -> None:
-    prefetch = Prefetch(range(1000), ahead=3)
+    prefetch = Prefetch(range(1000), ahead=3, name="test")
     assert list(prefetch) == list(range(1000))
     prefetch.close()
 
@@ -25,7 +25,7 @@ def test_no_more_than_so_many_values_are_ahead_of_the_reader() -> None:
                 reached.set()
             yield value
 
-    prefetch = Prefetch(values(), ahead=4)
+    prefetch = Prefetch(values(), ahead=4, name="test")
     assert reached.wait(10)
     assert len(taken) == 5, "four are ready and one waits for room"
     assert next(iter(prefetch)) == 0
@@ -39,7 +39,7 @@ def test_an_error_is_raised_where_its_value_would_have_been() -> None:
         yield 2
         raise OSError("the disk is gone")
 
-    prefetch = Prefetch(values(), ahead=5)
+    prefetch = Prefetch(values(), ahead=5, name="test")
     seen = []
     with pytest.raises(OSError, match="the disk is gone"):
         for value in prefetch:
@@ -51,7 +51,7 @@ def test_an_error_is_raised_where_its_value_would_have_been() -> None:
 def test_closing_ends_the_thread_whether_or_not_anybody_reads() -> None:
     before = threading.active_count()
     forever = iter(int, 1)
-    unread, half_read = Prefetch(forever, ahead=2), Prefetch(iter(int, 1), ahead=2)
+    unread, half_read = Prefetch(forever, ahead=2, name="test"), Prefetch(iter(int, 1), ahead=2, name="test")
     assert next(iter(half_read)) == 0
     unread.close()
     half_read.close()
@@ -62,4 +62,4 @@ def test_closing_ends_the_thread_whether_or_not_anybody_reads() -> None:
 
 def test_nothing_ahead_is_refused() -> None:
     with pytest.raises(ValueError, match="ahead"):
-        Prefetch([1], ahead=0)
+        Prefetch([1], ahead=0, name="test")

@@ -94,7 +94,8 @@ class OpenJob:
 
     def _tell_times(self) -> None:
         """Pass on what each stage took since the last frame."""
-        for stage, total_s in self.clock.total_s.items():
+        now = self.clock.totals()
+        for stage, total_s in now.items():
             if (seconds := total_s - self._told.get(stage, 0.0)) > 0:
                 self._metrics.stage_seconds.labels(stage).observe(seconds)
-        self._told = dict(self.clock.total_s)
+        self._told = now
