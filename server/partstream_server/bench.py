@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 
 from partstream_core.results_io import ndjson_line
-from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.decode import open_video
 from partstream_server.engine import Engine, create_engine
 from partstream_server.features import INTERVAL, choose_schedule
@@ -47,6 +47,8 @@ class BenchConfig:
     schedule: ScheduleMode | None = None
     """None: causal where the bundle carries features over time, else every frame."""
     interval: int | None = None
+    flow: FlowSource | None = None
+    encodes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,11 +190,21 @@ def _schedules(config: BenchConfig, engine: Engine) -> list[ScheduleConfig]:
     """What is timed: what was asked for, or what live streams do and every frame by itself."""
     manifest = engine.bundle.manifest
     if config.schedule is not None:
-        return [choose_schedule(manifest, mode=config.schedule, interval=config.interval, live=False)]
+        asked = ParseOptions(
+            schedule=config.schedule, interval=config.interval, flow=config.flow, encodes=config.encodes
+        )
+        return [asked.schedule_for(manifest)]
     if manifest.capabilities.temporal == "none":
         return [ScheduleConfig()]
     return [
-        choose_schedule(manifest, mode=ScheduleMode.CAUSAL, interval=config.interval or INTERVAL, live=True),
+        choose_schedule(
+            manifest,
+            mode=ScheduleMode.CAUSAL,
+            interval=config.interval or INTERVAL,
+            flow=config.flow,
+            encodes=config.encodes,
+            live=True,
+        ),
         ScheduleConfig(),
     ]
 
@@ -210,6 +222,8 @@ def _time_run(
         score_threshold=config.score_threshold,
         schedule=schedule.mode,
         interval=None if schedule.mode is ScheduleMode.EVERY_FRAME else schedule.interval,
+        flow=None if schedule.mode is ScheduleMode.EVERY_FRAME else schedule.flow,
+        encodes=schedule.encodes,
     )
     options = asked.model_copy(update={"max_frames": schedule.interval + 1 + _WARM_UP_FRAMES})
     with MediaParser(video, engine, options) as parser:
@@ -244,7 +258,7 @@ def _time_run(
         precision=engine.precision,
         num_threads=engine.num_threads,
         num_frames=num_frames,
-        schedule=str(schedule.mode) + (f" {schedule.interval}" if schedule.interval > 1 else ""),
+        schedule=_name(schedule),
         people_per_frame=num_people / num_frames,
         frames_per_second=num_frames / seconds,
         stages_ms={"decode": decode_ms, "infer": host.pop("infer"), **graph_ms, **host},
@@ -252,6 +266,16 @@ def _time_run(
         key_ms=_mean_ms([seconds for key, seconds in network_s[1:] if key]),
         other_ms=_mean_ms([seconds for key, seconds in network_s[1:] if not key]),
     )
+
+
+def _name(schedule: ScheduleConfig) -> str:
+    """The schedule in a few words, such as `causal 3 dis`."""
+    words = [str(schedule.mode)]
+    if schedule.interval > 1:
+        words += [str(schedule.interval)]
+    if schedule.flow is not FlowSource.NETWORK:
+        words += [str(schedule.flow)]
+    return " ".join(words if schedule.encodes else [*words, "plain"])
 
 
 def _mean_ms(seconds: list[float]) -> float:

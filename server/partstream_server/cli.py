@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from partstream_core.errors import BundleError, EngineError, MediaError, OptionError
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server import __version__
 from partstream_server.encode import MaskForm
 from partstream_server.serve import serve_command
@@ -72,6 +72,14 @@ def parse_command(
         int | None,
         typer.Option(min=1, max=100, help="A key frame at least every n frames.  [default: the bundle's]"),
     ] = None,
+    flow: Annotated[
+        FlowSource | None,
+        typer.Option(help="What tells how a frame moved against its key frame.  [default: the bundle's]"),
+    ] = None,
+    encode: Annotated[
+        bool | None,
+        typer.Option(help="Encode key frames with former ones.  [default: the bundle's]"),
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Write the source with its people drawn on it.")] = True,
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
@@ -80,7 +88,6 @@ def parse_command(
     from rich.console import Console  # noqa: PLC0415
 
     from partstream_server.batch import Batch, name_sources  # noqa: PLC0415
-    from partstream_server.features import choose_schedule  # noqa: PLC0415
     from partstream_server.folder import Wanted  # noqa: PLC0415
     from partstream_server.parser import ParseOptions  # noqa: PLC0415
 
@@ -91,10 +98,12 @@ def parse_command(
         masks=masks,
         schedule=schedule,
         interval=interval,
+        flow=flow,
+        encodes=encode,
     )
     engine = _open_engine(bundle, provider, precision, threads)
     try:
-        choose_schedule(engine.bundle.manifest, mode=schedule, interval=interval, live=False)
+        options.schedule_for(engine.bundle.manifest)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
     batch = Batch(engine, options, Wanted(overlay, part_maps), console=Console(stderr=True))
@@ -148,6 +157,14 @@ def bench_command(
     interval: Annotated[
         int | None, typer.Option(min=1, max=100, help="A key frame every n frames.  [default: 3]")
     ] = None,
+    flow: Annotated[
+        FlowSource | None,
+        typer.Option(help="What tells how a frame moved against its key frame.  [default: the bundle's]"),
+    ] = None,
+    encode: Annotated[
+        bool | None,
+        typer.Option(help="Encode key frames with former ones.  [default: the bundle's]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the pipeline stage by stage, on 1 and 2 threads, at f32 and at automatic precision."""
@@ -161,6 +178,8 @@ def bench_command(
         score_threshold=score_threshold,
         schedule=schedule,
         interval=interval,
+        flow=flow,
+        encodes=encode,
     )
     try:
         report = run_bench(config)

@@ -19,6 +19,7 @@ from partstream_core.boxes import Box
 from partstream_core.errors import OptionError
 from partstream_core.manifest import Manifest
 from partstream_core.schedule import (
+    FlowSource,
     KeyFrameScheduler,
     Observation,
     ScheduleConfig,
@@ -27,7 +28,8 @@ from partstream_core.schedule import (
     Segment,
     segment_plan,
 )
-from partstream_server.decode import Frame
+from partstream_server.decode import BlockMotion, Frame
+from partstream_server.host_flow import led_on
 from partstream_server.infer import View
 from partstream_server.motion.events import TrackEvents
 from partstream_server.motion.measure import scene_change, service
@@ -52,6 +54,9 @@ class Features(Protocol):
 
     learns: bool
     """Whether the next frame's feature depends on what `saw` is told of the one before."""
+
+    def pass_over(self, frame: Frame) -> None:
+        """Learn of a frame that is not parsed."""
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """Take the next frame; the frames that are ready now, in order."""
@@ -79,9 +84,14 @@ def make_features(manifest: Manifest, schedule: ScheduleConfig) -> Features:
         raise OptionError(
             f"the bundle {manifest.name} takes every frame by itself; it cannot follow {schedule.mode}"
         )
+    if schedule.flow is FlowSource.CODEC and kind != "recurrent":
+        raise OptionError(
+            f"flow codec leads to the last key frame alone; the bundle {manifest.name} needs others, too"
+        )
+    propagation = Propagation(manifest, schedule.flow)
     if schedule.mode is ScheduleMode.PAPER:
-        return SegmentFeatures(Propagation(manifest), schedule)
-    return OnlineFeatures(Propagation(manifest), schedule)
+        return SegmentFeatures(propagation, schedule)
+    return OnlineFeatures(propagation, schedule)
 
 
 INTERVAL = 3
@@ -89,7 +99,13 @@ INTERVAL = 3
 
 
 def choose_schedule(
-    manifest: Manifest, *, mode: ScheduleMode | None, interval: int | None, live: bool
+    manifest: Manifest,
+    *,
+    mode: ScheduleMode | None,
+    interval: int | None,
+    live: bool,
+    flow: FlowSource | None = None,
+    encodes: bool | None = None,
 ) -> ScheduleConfig:
     """The schedule of a stream: what its caller asks for, and else what suits the bundle.
 
@@ -98,6 +114,8 @@ def choose_schedule(
         mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live.
         interval: Asked for; None takes the bundle's.
         live: Frames must be answered as they come.
+        flow: Asked for; None takes the bundle's.
+        encodes: Whether key frames are encoded with former ones; None takes the bundle's.
 
     Raises:
         OptionError: The bundle, or a live stream, cannot follow it.
@@ -112,6 +130,8 @@ def choose_schedule(
     if mode is ScheduleMode.EVERY_FRAME:
         if interval not in (None, 1):
             raise OptionError(f"interval {interval} needs a schedule other than every-frame")
+        if flow is not None:
+            raise OptionError(f"flow {flow} needs a schedule other than every-frame")
         return ScheduleConfig()
     if manifest.capabilities.temporal == "none":
         raise OptionError(
@@ -121,7 +141,14 @@ def choose_schedule(
         interval = own.interval if own.mode is not ScheduleMode.EVERY_FRAME else INTERVAL
     budget = own.budget if mode in (ScheduleMode.CAUSAL, ScheduleMode.ADAPTIVE) else None
     try:
-        return replace(own, mode=mode, interval=interval, budget=budget)
+        return replace(
+            own,
+            mode=mode,
+            interval=interval,
+            budget=budget,
+            flow=own.flow if flow is None else flow,
+            encodes=own.encodes if encodes is None else encodes,
+        )
     except ScheduleError as error:
         raise OptionError(str(error)) from error
 
@@ -133,6 +160,9 @@ class SingleFeatures:
 
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation
+
+    def pass_over(self, frame: Frame) -> None:
+        """Nothing is learned from it."""
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame with the backbone's feature."""
@@ -158,9 +188,18 @@ class OnlineFeatures:
         self._keys = RecentKeys(propagation, schedule)
         self._people_hw = np.zeros((1, 1), bool)
         self._events = TrackEvents()
+        self._since_key: BlockMotion | None = None
+        self._at_key = True
+
+    def pass_over(self, frame: Frame) -> None:
+        """Lead the source's motion on."""
+        self._since_key = led_on(self._since_key, frame.motion, first=self._at_key)
+        self._at_key = False
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame, ready at once."""
+        self.pass_over(frame)
+        view.since_key = self._since_key
         if self._keys.empty:
             self._scheduler.forget_key()
         described = yield from self._propagation.describe(view)
@@ -171,6 +210,7 @@ class OnlineFeatures:
         decision = self._scheduler.decide(frame.index, frame.time_s, observation)
         if decision.starts_over:
             self._keys.start_over()
+        self._at_key = decision.key_frame
         if decision.key_frame:
             feature = yield from self._keys.add(described, borrowed)
         else:
@@ -210,12 +250,15 @@ class SegmentFeatures:
 
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         recurrent = propagation.kind == "recurrent"
-        self._propagation = propagation
+        self._propagation, self._encodes = propagation, schedule.encodes
         self._plan = segment_plan(schedule if not recurrent else replace(schedule, encoding_range=0))
         self._range = self._plan.encoding_range
         self._recent = RecentKeys(propagation, schedule) if recurrent else None
         self._waiting: dict[int, tuple[Frame, View]] = {}
         self._keys: dict[int, KeyFrame] = {}
+
+    def pass_over(self, frame: Frame) -> None:
+        """Nothing is learned from it."""
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """All frames of the segments that the frame makes whole."""
@@ -257,7 +300,9 @@ class SegmentFeatures:
                 self._keys[index] = KeyFrame(described, raw, raw)
         own = self._keys[segment.key]
         neighbours = [self._keys[index] for index in segment.neighbours]
-        encoded = yield from encode_over(self._propagation, own.described, own.raw, neighbours)
+        encoded = own.raw
+        if self._encodes:
+            encoded = yield from encode_over(self._propagation, own.described, own.raw, neighbours)
         # of former keys, no later segment asks for more than the last `encoding_range`
         kept = sorted(self._keys)[-(2 * self._range + 1) :]
         self._keys = {index: self._keys[index] for index in kept}

@@ -1,8 +1,8 @@
 """Media in, results out.
 
-    decode | look (backbone, flow) | parse (heads, masks, identities)
+    decode | look (backbone, flow) | read (heads, masks) | conclude (identities, encoding)
 
-Each of the three is on a thread of its own, a few frames ahead of the next; the last is the caller's.
+Each of the four is on a thread of its own, a few frames ahead of the next; the last is the caller's.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.decode import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
 from partstream_server.features import Ready, choose_schedule
 from partstream_server.prefetch import Prefetch
-from partstream_server.session import Session, SessionConfig, drive
+from partstream_server.session import Read, Session, SessionConfig, drive
 from partstream_server.timing import StageClock
 from partstream_server.values import LabelMaps
 
 __all__ = ["MaskForm", "MediaParser", "ParseOptions", "ParsedPicture", "model_info", "parse_media"]
 
+T = TypeVar("T")
+
 _DECODED_AHEAD = 4
-_LOOKED_AHEAD = 2
+_AHEAD = 2
 MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
 
@@ -53,6 +56,25 @@ class ParseOptions(BaseModel):
     """Which frames are key frames; None leaves it to the bundle."""
     interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
     """A key frame at least every so many frames; None leaves it to the bundle."""
+    flow: FlowSource | None = None
+    """What tells how a frame moved against its key frame; None leaves it to the bundle."""
+    encodes: bool | None = None
+    """Whether key frames are encoded with former ones; None leaves it to the bundle."""
+
+    def schedule_for(self, manifest: Manifest) -> ScheduleConfig:
+        """Which frames of a file are key frames.
+
+        Raises:
+            OptionError: The bundle cannot follow it.
+        """
+        return choose_schedule(
+            manifest,
+            mode=self.schedule,
+            interval=self.interval,
+            flow=self.flow,
+            encodes=self.encodes,
+            live=False,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +125,23 @@ class MediaParser:
         self.model = model_info(engine)
         self._engine, self._clock = engine, clock or StageClock()
         manifest = engine.bundle.manifest
+        schedule = options.schedule_for(manifest)
         config = SessionConfig(
             score_threshold=options.score_threshold,
             every=options.every,
             masks=options.masks,
-            schedule=choose_schedule(manifest, mode=options.schedule, interval=options.interval, live=False),
+            schedule=schedule,
         )
         self._session = Session(manifest, config, clock=self._clock)
-        self._reader = open_video(source, limits, every=1 if with_skipped else options.every)
+        every = 1 if with_skipped else options.every
+        self._reader = open_video(source, limits, every=every, motion=schedule.flow is FlowSource.CODEC)
         frames = _first(self._reader, options.max_frames)
         self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
         self._closing = threading.Event()
-        self._looked: Prefetch[Frame | Ready] | None = None
+        self._stages: list[Prefetch[Any]] = [self._frames]
+        self._read: Iterable[Frame | Read] = self._read_all(self._look())
         if overlapped and self._session.overlaps:
-            self._looked = Prefetch(self._look(), ahead=_LOOKED_AHEAD, name="look")
+            self._read = self._on_thread(self._read_all(self._on_thread(self._look(), "look")), "read")
 
     @property
     def video(self) -> VideoInfo:
@@ -124,12 +149,25 @@ class MediaParser:
         return self._reader.info
 
     def __iter__(self) -> Iterator[ParsedPicture]:
-        for looked in self._looked or self._look():
-            if isinstance(looked, Frame):
-                yield ParsedPicture(looked, None, None)
+        for read in self._read:
+            if isinstance(read, Frame):
+                yield ParsedPicture(read, None, None)
             else:
-                parsed = drive(self._session.parse(looked), self._engine, clock=self._clock)
-                yield ParsedPicture(looked.frame, parsed.result, parsed.maps)
+                parsed = self._session.conclude(read)
+                yield ParsedPicture(read.frame, parsed.result, parsed.maps)
+
+    def _on_thread(self, values: Iterable[T], name: str) -> Prefetch[T]:
+        stage = Prefetch(values, ahead=_AHEAD, name=name)
+        self._stages.append(stage)
+        return stage
+
+    def _read_all(self, looked: Iterable[Frame | Ready]) -> Iterator[Frame | Read]:
+        """Every frame in order: read, or as it is where it is passed over."""
+        for one in looked:
+            if isinstance(one, Frame):
+                yield one
+            else:
+                yield drive(self._session.read(one), self._engine, clock=self._clock)
 
     def _look(self) -> Iterator[Frame | Ready]:
         """Every frame in order: ready to be parsed, or as it is where it is passed over."""
@@ -154,9 +192,8 @@ class MediaParser:
     def close(self) -> None:
         """Stop decoding and release the source."""
         self._closing.set()
-        self._frames.close()
-        if self._looked is not None:
-            self._looked.close()
+        for stage in self._stages:
+            stage.close()
         self._reader.close()
 
     def __enter__(self) -> Self:

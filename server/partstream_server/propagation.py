@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.manifest import Manifest
-from partstream_core.schedule import ScheduleConfig
+from partstream_core.schedule import FlowSource, ScheduleConfig
 from partstream_server.guess import dis_guess
+from partstream_server.host_flow import host_flow, warp_on_host
 from partstream_server.infer import View
 from partstream_server.motion.measure import scene_change
 from partstream_server.request import EngineRequest, Steps
@@ -63,8 +64,8 @@ class KeyFrame:
 class Propagation:
     """How a bundle carries features from frame to frame; holds no stream's state."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, manifest: Manifest, flow: FlowSource = FlowSource.NETWORK) -> None:
+        self._manifest, self._flow = manifest, flow
         self.kind = manifest.capabilities.temporal
         """none, window or recurrent."""
         graphs = manifest.graphs
@@ -84,12 +85,16 @@ class Propagation:
 
     def describe(self, view: View) -> Steps[Described]:
         """The frame, as flow reads it."""
-        if not self._describes:
+        if not self._describes or self._flow is not FlowSource.NETWORK:
             return Described(view, {})
         return Described(view, (yield EngineRequest("describe", {"half_image": view.half_tensor_BCHW})))
 
     def borrow(self, frame: Described, key: Described, feature: Tensor) -> Steps[Borrowed]:
         """A feature of a key frame, carried to another frame."""
+        if self._flow is not FlowSource.NETWORK:
+            stride = self._manifest.strides.feature
+            flow_2hw = host_flow(self._flow, frame.view, key.view, stride=stride)
+            return Borrowed(warp_on_host(feature, flow_2hw), flow_2hw[None], scale_deviation=0.0)
         told = self._told(frame, key) | {"feature": feature}
         if self._has_flow:
             flow = yield self._request("flow", told)
@@ -148,7 +153,7 @@ class RecentKeys:
 
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         self._propagation, self._range = propagation, schedule.encoding_range
-        self._cut = schedule.triggers.scene_change
+        self._cut, self._encodes = schedule.triggers.scene_change, schedule.encodes
         self._keys: list[KeyFrame] = []
 
     @property
@@ -181,7 +186,9 @@ class RecentKeys:
             self.start_over()
         raw = yield from propagation.backbone(frame.view)
         encoded, former = raw, self._keys[-self._range :] if self._range else []
-        if propagation.kind == "window":
+        if not self._encodes:
+            pass
+        elif propagation.kind == "window":
             encoded = yield from encode_over(propagation, frame, raw, former)
         elif self._keys:
             carried = carried or (yield from self.borrow(frame))

@@ -4,7 +4,8 @@
 
 Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
 
-`push` does all of that; `look` does the first half and `parse` the second, for callers that overlap the two.
+`push` does all of that. For callers that overlap stages, `look` makes features, `read` runs the heads on them,
+and `conclude` does the rest.
 
 A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
 are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
@@ -35,7 +36,7 @@ from partstream_server.propagation import Propagation, RecentKeys
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
 from partstream_server.track import track
-from partstream_server.values import ParsedFrame
+from partstream_server.values import Inference, ParsedFrame
 
 __all__ = [
     "EngineOutputs",
@@ -84,6 +85,15 @@ class SessionSnapshot:
     """Of the last frame that was parsed."""
     frame_ms: float
     """Time between frames; 0 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A frame and what the heads say of it."""
+
+    frame: Frame
+    key_frame: bool
+    inference: Inference
 
 
 class Session:
@@ -146,7 +156,7 @@ class Session:
 
     @property
     def overlaps(self) -> bool:
-        """Whether `look` may run ahead of `parse`: the schedule learns nothing of results."""
+        """Whether `look` may run ahead of `conclude`: the schedule learns nothing of results."""
         return not self._features.learns
 
     def push(self, frame: Frame, now_ms: float) -> Steps[Sequence[ParsedFrame]]:
@@ -175,6 +185,7 @@ class Session:
             raise ValueError(f"frame {frame.index} came after frame {self._last_pushed}")
         self._last_ms, self._last_pushed = now_ms, frame.index
         if not self.takes(frame.index):
+            self._features.pass_over(frame)
             return []
         with self.clock.stage("infer"):
             view = View(frame.image, self._manifest)
@@ -211,10 +222,19 @@ class Session:
 
     def parse(self, ready: Ready) -> Steps[ParsedFrame]:
         """What is seen in a frame; the stream's frames come in order, each once."""
-        clock, frame = self.clock, ready.frame
-        period = self._advance(frame)
+        read = yield from self.read(ready)
+        return self.conclude(read)
+
+    def read(self, ready: Ready) -> Steps[Read]:
+        """What the heads say of a frame; changes nothing that the stream remembers."""
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
-        inference = yield from _timed(steps, clock, "infer")
+        inference = yield from _timed(steps, self.clock, "infer")
+        return Read(ready.frame, ready.key_frame, inference)
+
+    def conclude(self, read: Read) -> ParsedFrame:
+        """Who is in a frame and where; the stream's frames come in order, each once."""
+        clock, frame, inference = self.clock, read.frame, read.inference
+        period = self._advance(frame)
         height, width = frame.image.shape[:2]
         with clock.stage("assemble"):
             assembly = assemble(
@@ -229,11 +249,13 @@ class Session:
             assembly, identities = track(self._tracker, assembly, period=period)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
-        self._features.saw(
-            np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0),
-            {identity: person.box_xyxy for person, identity in zip(assembly.people, identities, strict=True)},
-        )
-        result = FrameResult(frame.index, frame.time_s, ready.key_frame, people)
+        if self._features.learns:
+            boxes = {
+                identity: person.box_xyxy
+                for person, identity in zip(assembly.people, identities, strict=True)
+            }
+            self._features.saw(np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0), boxes)
+        result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
         return ParsedFrame(result, assembly.maps)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import Query
 from pydantic import Field
 
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.parser import MAX_INTERVAL, MaskForm, ParseOptions
 
 
@@ -37,6 +37,13 @@ class ParseQuery(ParseOptions):
         ge=1,
         le=MAX_INTERVAL,
         description="A key frame at least every n frames. [as the bundle says]",
+    )
+    flow: FlowSource | None = Field(
+        default=None,
+        description="What tells how a frame moved against its key frame. [as the bundle says]",
+    )
+    encodes: bool | None = Field(
+        default=None, description="Whether key frames are encoded with former ones. [as the bundle says]"
     )
 
 

@@ -31,11 +31,15 @@ class Engine(Protocol):
 
     @property
     def provider(self) -> str:
-        """The runtime: openvino or onnxruntime."""
+        """What runs the graphs: openvino, onnxruntime, cuda or tensorrt."""
 
     @property
     def precision(self) -> str:
-        """The arithmetic in use: f32 or bf16."""
+        """The arithmetic in use: one of PRECISIONS but auto."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes: cpu, or a device and its number, such as cuda:0."""
 
     @property
     def num_threads(self) -> int:
@@ -48,12 +52,32 @@ class Engine(Protocol):
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         """Outputs of a graph, owned by the caller: no later run writes to them.
 
+        On a device, outputs that other graphs read stay there: they are `DeviceTensor`s, which go into the
+        next run as they are and turn into arrays where the host reads them.
+
         Raises:
-            EngineError: The graph is unknown, an input is missing, or the runtime failed.
+            EngineError: The graph is unknown, an input is missing, the runtime failed, or the engine is closed.
         """
 
     def close(self) -> None:
         """Release the runtime's memory; no run may follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceOptions:
+    """Which device computes, for the providers that have a choice."""
+
+    index: int = 0
+    memory_bytes: int = 0
+    """Most memory that the tensors of one graph may take there; 0: no limit."""
+    engines: Path | None = None
+    """Folder of TensorRT engines; None: `tensorrt` in the folder of the bundle."""
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise EngineError(f"the device's number must not be negative, got {self.index}")
+        if self.memory_bytes < 0:
+            raise EngineError(f"the device's memory must not be negative, got {self.memory_bytes}")
 
 
 @dataclass(frozen=True, slots=True)

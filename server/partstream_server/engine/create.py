@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
 from partstream_core.errors import EngineError
-from partstream_server.engine.base import Engine, default_bundle_directory, load_bundle
+from partstream_server.engine.base import (
+    DeviceOptions,
+    Engine,
+    LoadedBundle,
+    default_bundle_directory,
+    load_bundle,
+)
 
 PROVIDERS = ("auto", "openvino", "onnxruntime", "cuda")
-PRECISIONS = ("auto", "f32", "bf16")
+PRECISIONS = ("auto", "f32", "tf32", "bf16", "fp16", "int8")
+
+_log = logging.getLogger(__name__)
+_ON_THE_CPU = ("openvino", "onnxruntime")
+_DEFAULT_DEVICE = DeviceOptions()
 
 
 def create_engine(
-    bundle: Path | None = None, *, provider: str = "auto", precision: str = "auto", num_threads: int = 0
+    bundle: Path | None = None,
+    *,
+    provider: str = "auto",
+    precision: str = "auto",
+    num_threads: int = 0,
+    device: DeviceOptions = _DEFAULT_DEVICE,
 ) -> Engine:
     """An engine for a bundle.
 
     Args:
         bundle: Directory of the bundle; None for the one that ships with the server.
-        provider: auto takes OpenVINO where it is installed, else ONNX Runtime.
+        provider: auto takes CUDA where ONNX Runtime has it and it works, else OpenVINO where that is installed,
+            else ONNX Runtime on the CPU.
         precision: auto takes what is fastest on this machine in that provider.
-        num_threads: Threads of a run; 0 leaves the number to the runtime.
+        num_threads: Threads of a run on the CPU; 0 leaves the number to the runtime.
+        device: Which device computes, for providers that have a choice.
 
     Raises:
         BundleError: The bundle is damaged, or its manifest and graphs disagree.
-        EngineError: The provider is not installed or does not exist yet, or lacks the precision.
+        EngineError: The provider is not installed, does not work, or lacks the precision.
     """
     if provider not in PROVIDERS:
         raise EngineError(f"provider must be one of {', '.join(PROVIDERS)}; got {provider}")
@@ -33,24 +51,48 @@ def create_engine(
         raise EngineError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision}")
     if num_threads < 0:
         raise EngineError(f"the number of threads must not be negative, got {num_threads}")
-    chosen = _installed() if provider == "auto" else provider
-    if chosen == "cuda":
-        raise EngineError("the cuda provider does not exist yet; choose openvino, onnxruntime or auto")
-    if find_spec(chosen) is None:
-        raise EngineError(f"{chosen} is not installed; install partstream-server[cpu]")
+    if provider in _ON_THE_CPU and find_spec(provider) is None:
+        raise EngineError(f"{provider} is not installed; install partstream-server[cpu]")
+    if provider != "auto":
+        return _create(
+            provider, load_bundle(bundle or default_bundle_directory()), precision, num_threads, device
+        )
+    installed = [name for name in _ON_THE_CPU if find_spec(name) is not None]
+    if not installed:
+        raise EngineError(
+            "neither openvino nor onnxruntime is installed; install partstream-server[cpu], or [cuda] for a GPU"
+        )
     loaded = load_bundle(bundle or default_bundle_directory())
-    if chosen == "openvino":
-        # Imported only where it is wanted: either runtime may be missing.
+    if _cuda_is_built():
+        try:
+            return _create("cuda", loaded, precision, num_threads, device)
+        except EngineError as error:
+            _log.warning("provider auto takes %s, for CUDA does not work: %s", installed[0], error)
+    return _create(installed[0], loaded, precision, num_threads, device)
+
+
+def _create(
+    provider: str, loaded: LoadedBundle, precision: str, num_threads: int, device: DeviceOptions
+) -> Engine:
+    """An engine of that provider."""
+    # Imported only where it is wanted: either runtime may be missing.
+    if provider == "openvino":
         from partstream_server.engine.openvino import OpenVinoEngine  # noqa: PLC0415
 
         return OpenVinoEngine(loaded, precision=precision, num_threads=num_threads)
+    if find_spec("onnxruntime") is None:
+        raise EngineError(f"{provider} needs ONNX Runtime; install partstream-server[cuda] (onnxruntime-gpu)")
     from partstream_server.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
+    from partstream_server.engine.target import cpu_target, cuda_target  # noqa: PLC0415
 
-    return OnnxRuntimeEngine(loaded, precision=precision, num_threads=num_threads)
+    target = cuda_target(precision, device) if provider == "cuda" else cpu_target(precision)
+    return OnnxRuntimeEngine(loaded, target, num_threads=num_threads)
 
 
-def _installed() -> str:
-    for name in ("openvino", "onnxruntime"):
-        if find_spec(name) is not None:
-            return name
-    raise EngineError("neither openvino nor onnxruntime is installed; install partstream-server[cpu]")
+def _cuda_is_built() -> bool:
+    """Whether ONNX Runtime came with its CUDA provider: told by a file, for importing it takes time."""
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return False
+    libraries = Path(spec.origin).parent / "capi"
+    return any(libraries.glob("*onnxruntime_providers_cuda.*"))

@@ -78,6 +78,7 @@ class OpenVinoEngine:
     """Runs a bundle on OpenVINO's CPU plugin; runs of one graph and shape take turns."""
 
     provider = "openvino"
+    device = "cpu"
 
     def __init__(
         self,
@@ -148,9 +149,12 @@ class OpenVinoEngine:
             EngineError: The graph is unknown, its inputs are others, or OpenVINO failed.
         """
         check_names(graph, self.bundle, inputs)
+        compiled = self._graphs.get(graph)
+        if compiled is None:
+            raise EngineError("the engine is closed")
         shapes = tuple(sorted((name, tensor.shape) for name, tensor in inputs.items()))
         try:
-            return self._graphs[graph].get(shapes).run(inputs)
+            return compiled.get(shapes).run(inputs)
         except RuntimeError as error:
             raise EngineError(f"{graph} failed on {shapes}: {_first_line(error)}") from error
 

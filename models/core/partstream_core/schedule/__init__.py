@@ -2,7 +2,14 @@
 
 from partstream_core.key_frames import Segment, SegmentPlan
 from partstream_core.schedule.budget import Budget
-from partstream_core.schedule.config import Band, ScheduleConfig, ScheduleError, ScheduleMode, Triggers
+from partstream_core.schedule.config import (
+    Band,
+    FlowSource,
+    ScheduleConfig,
+    ScheduleError,
+    ScheduleMode,
+    Triggers,
+)
 from partstream_core.schedule.scheduler import Decision, KeyFrameScheduler, Observation, Reason, segment_plan
 from partstream_core.schedule.state import SchedulerState
 
@@ -10,6 +17,7 @@ __all__ = [
     "Band",
     "Budget",
     "Decision",
+    "FlowSource",
     "KeyFrameScheduler",
     "Observation",
     "Reason",

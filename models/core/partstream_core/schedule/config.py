@@ -12,6 +12,7 @@ from partstream_core.schedule.errors import ScheduleError
 __all__ = [
     "Band",
     "Budget",
+    "FlowSource",
     "ScheduleConfig",
     "ScheduleError",
     "ScheduleMode",
@@ -32,6 +33,19 @@ class ScheduleMode(StrEnum):
     """The median frame of each segment: frames before it wait for it."""
     ADAPTIVE = "adaptive"
     """A key frame when the last one serves no longer; no frame waits for a later one."""
+
+
+class FlowSource(StrEnum):
+    """What tells how a frame moved against its key frame."""
+
+    NETWORK = "network"
+    """The bundle's flow network."""
+    DIS = "dis"
+    """OpenCV's dense inverse search on the host; no scale map."""
+    CODEC = "codec"
+    """The encoder's motion vectors, where the source tells them; dense inverse search where it does not."""
+    NONE = "none"
+    """Nothing moves: features are borrowed as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,10 @@ class ScheduleConfig:
     """A key frame at least every this many frames (the papers' l); 1 for every frame."""
     encoding_range: int = 0
     """Key frames that a key frame is encoded with (the papers' p), where the bundle encodes a window."""
+    encodes: bool = True
+    """Whether key frames are encoded with former ones at all; without, this is Deep Feature Flow."""
+    flow: FlowSource = FlowSource.NETWORK
+    """Codec motion leads to the frame before: it serves causal and adaptive mode and recurrent bundles."""
     triggers: Triggers = field(default_factory=Triggers)
     """Only adaptive mode looks at them."""
     budget: Budget | None = None
@@ -107,6 +125,10 @@ class ScheduleConfig:
             raise ScheduleError("interval", f"must be 1 in mode {self.mode}, got {self.interval}")
         if self.encoding_range < 0:
             raise ScheduleError("encoding_range", f"must be at least 0, got {self.encoding_range}")
+        if self.flow is FlowSource.CODEC and self.mode is ScheduleMode.PAPER:
+            raise ScheduleError(
+                "flow", "cannot be codec in mode paper: its frames borrow from later ones too"
+            )
         if self.budget is not None and self.mode in (ScheduleMode.EVERY_FRAME, ScheduleMode.PAPER):
             raise ScheduleError("budget", f"cannot be kept in mode {self.mode}")
         if self.mode is ScheduleMode.ADAPTIVE and self.triggers.min_interval > self.interval:
@@ -121,6 +143,10 @@ def schedule_to_json(config: ScheduleConfig) -> dict[str, Any]:
     written: dict[str, Any] = {"mode": str(config.mode), "interval": config.interval}
     if config.encoding_range:
         written["encoding_range"] = config.encoding_range
+    if not config.encodes:
+        written["encodes"] = False
+    if config.flow is not FlowSource.NETWORK:
+        written["flow"] = str(config.flow)
     if config.triggers != Triggers():
         written["triggers"] = asdict(config.triggers)
     if config.budget is not None:
@@ -134,16 +160,21 @@ def schedule_from_json(fields: Fields) -> ScheduleConfig:
     Raises:
         Exception: A field is missing, unknown or wrong; the error is the kind that `fields` makes.
     """
-    _only(fields, "mode", "interval", "encoding_range", "triggers", "budget")
+    _only(fields, "mode", "interval", "encoding_range", "encodes", "flow", "triggers", "budget")
     mode = fields.string("mode")
     if mode not in tuple(ScheduleMode):
         raise fields.error("mode", f"must be one of {', '.join(ScheduleMode)}, got {mode!r}")
     names = fields.names()
+    flow = fields.string("flow") if "flow" in names else FlowSource.NETWORK
+    if flow not in tuple(FlowSource):
+        raise fields.error("flow", f"must be one of {', '.join(FlowSource)}, got {flow!r}")
     try:
         return ScheduleConfig(
             mode=ScheduleMode(mode),
             interval=fields.integer("interval", minimum=1),
             encoding_range=fields.integer("encoding_range", minimum=0) if "encoding_range" in names else 0,
+            encodes=fields.boolean("encodes") if "encodes" in names else True,
+            flow=FlowSource(flow),
             triggers=_triggers(fields.child("triggers")) if "triggers" in names else Triggers(),
             budget=_budget(fields.child("budget")) if "budget" in names else None,
         )

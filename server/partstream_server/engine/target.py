@@ -1,0 +1,128 @@
+"""Where ONNX Runtime computes, and the proof that it does so there.
+
+ONNX Runtime itself goes on with the CPU where a provider's libraries cannot be loaded, with nothing but a line
+in its log. Here that is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from partstream_core.errors import EngineError
+from partstream_server.engine.base import DeviceOptions
+
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+INSTALL_CUDA: Final = (
+    "install partstream-server[cuda] (onnxruntime-gpu, with CUDA 13 and cuDNN 9) in an environment without "
+    "onnxruntime, and a driver for CUDA 13"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What ONNX Runtime is to compute on."""
+
+    provider: str
+    """As people name it."""
+    precision: str
+    providers: tuple[tuple[str, Mapping[str, str]], ...]
+    """ONNX Runtime's own names and options; the first one is what was asked for."""
+    device: str = "cpu"
+    """ONNX Runtime's name of the memory in which graphs compute."""
+    index: int = 0
+    stays: bool = False
+    """Whether what only graphs read stays in that memory."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files to load in place of the bundle's graphs, where a provider has its own."""
+    entries: Mapping[str, str] = field(default_factory=dict)
+    """Further entries of the sessions' configuration."""
+
+    @property
+    def device_name(self) -> str:
+        """The device as people name it."""
+        return self.device if self.device == "cpu" else f"{self.device}:{self.index}"
+
+    def check(self, session: ort.InferenceSession) -> None:
+        """Refuse a session that computes elsewhere.
+
+        Raises:
+            EngineError: It does.
+        """
+        wanted, found = self.providers[0][0], list(session.get_providers())
+        if wanted not in found:
+            raise EngineError(
+                f"{self.provider} was asked for, but ONNX Runtime could not load its {wanted} and offers "
+                f"{', '.join(found)}; {INSTALL_CUDA}"
+            )
+
+
+def cpu_target(precision: str) -> Target:
+    """The CPU, in f32.
+
+    Raises:
+        EngineError: Another precision is asked for.
+    """
+    if precision not in ("auto", "f32"):
+        raise EngineError(f"ONNX Runtime on the CPU computes in f32, not {precision}")
+    return Target(provider="onnxruntime", precision="f32", providers=((CPU, {}),))
+
+
+def cuda_target(precision: str, device: DeviceOptions) -> Target:
+    """A CUDA device: f32, or tf32 where auto is asked for, which a device older than Ampere ignores.
+
+    Raises:
+        EngineError: ONNX Runtime has no CUDA in it, or the precision is another one.
+    """
+    if precision not in ("auto", "f32", "tf32"):
+        raise EngineError(
+            f"the cuda provider computes in f32 or tf32, not {precision}; fp16 and int8 need provider tensorrt"
+        )
+    require_provider(CUDA, "cuda")
+    chosen = "tf32" if precision == "auto" else precision
+    return Target(
+        provider="cuda",
+        precision=chosen,
+        providers=((CUDA, cuda_options(chosen, device)), (CPU, {})),
+        device="cuda",
+        index=device.index,
+        stays=True,
+    )
+
+
+def cuda_options(precision: str, device: DeviceOptions) -> dict[str, str]:
+    """Options of the CUDA provider.
+
+    Sizes of sources vary, so memory grows by what is asked for, and convolutions are chosen by heuristics: an
+    exhaustive search would be made again for every new size.
+    """
+    options = {
+        "device_id": str(device.index),
+        "use_tf32": "1" if precision == "tf32" else "0",
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
+    if device.memory_bytes:
+        options["gpu_mem_limit"] = str(device.memory_bytes)
+    return options
+
+
+def require_provider(execution_provider: str, name: str) -> None:
+    """Refuse an ONNX Runtime without a provider, and load the CUDA libraries that pip installed.
+
+    Raises:
+        EngineError: The provider is not in it.
+    """
+    there: list[Any] = ort.get_available_providers()
+    if execution_provider not in there:
+        raise EngineError(
+            f"{name} was asked for, but this ONNX Runtime {ort.__version__} has no {execution_provider}; "
+            f"{INSTALL_CUDA}"
+        )
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on
+        ort.preload_dlls()
