@@ -25,6 +25,10 @@ class PassOn:
         return self._engine.precision
 
     @property
+    def device(self) -> str:
+        return self._engine.device
+
+    @property
     def num_threads(self) -> int:
         return self._engine.num_threads
 

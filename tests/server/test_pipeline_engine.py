@@ -141,7 +141,7 @@ def test_the_engine_names_what_it_runs_on(openvino: Engine, onnxruntime: Engine,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"provider": "cuda"}, "cuda provider does not exist yet"),
+        ({"provider": "cuda"}, "onnxruntime-gpu"),
         ({"provider": "tensorflow"}, "one of auto, openvino"),
         ({"precision": "int4"}, "one of auto, f32"),
         ({"provider": "onnxruntime", "precision": "bf16"}, "computes in f32, not bf16"),

@@ -56,7 +56,7 @@ class Engine(Protocol):
         next run as they are and turn into arrays where the host reads them.
 
         Raises:
-            EngineError: The graph is unknown, an input is missing, the runtime failed, or the engine is closed.
+            EngineError: The graph is unknown, an input is missing, the runtime failed, or it is closed.
         """
 
     def close(self) -> None:

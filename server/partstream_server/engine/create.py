@@ -35,7 +35,7 @@ def create_engine(
 
     Args:
         bundle: Directory of the bundle; None for the one that ships with the server.
-        provider: auto takes CUDA where ONNX Runtime has it and it works, else OpenVINO where that is installed,
+        provider: auto takes CUDA where ONNX Runtime has it and it works, else OpenVINO where it is installed,
             else ONNX Runtime on the CPU.
         precision: auto takes what is fastest on this machine in that provider.
         num_threads: Threads of a run on the CPU; 0 leaves the number to the runtime.
@@ -60,7 +60,7 @@ def create_engine(
     installed = [name for name in _ON_THE_CPU if find_spec(name) is not None]
     if not installed:
         raise EngineError(
-            "neither openvino nor onnxruntime is installed; install partstream-server[cpu], or [cuda] for a GPU"
+            "neither openvino nor onnxruntime is installed; install partstream-server[cpu] or [cuda]"
         )
     loaded = load_bundle(bundle or default_bundle_directory())
     if _cuda_is_built():

@@ -55,7 +55,7 @@ class DeviceTensor(NDArrayOperatorsMixin):
         return len(self.shape)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return self._stop - self._start
 
     def __repr__(self) -> str:
         return f"DeviceTensor({list(self.shape)}, {self.dtype}, on {self._buffer.value.device_name()})"
@@ -85,7 +85,7 @@ class DeviceTensor(NDArrayOperatorsMixin):
     def __array_function__(
         self, function: Callable[..., Any], types: Sequence[type], args: Any, kwargs: Mapping[str, Any]
     ) -> Any:
-        """NumPy's functions read on the host, but rows that lie side by side are put together where they are."""
+        """NumPy's functions read on the host, but rows that lie side by side are joined where they are."""
         if function is np.concatenate and len(args) == 1 and not kwargs:
             joined = _side_by_side(args[0])
             if joined is not None:

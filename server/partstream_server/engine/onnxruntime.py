@@ -73,7 +73,7 @@ class OnnxRuntimeEngine:
         return options
 
     def _refusal(self, graph: str, error: Exception) -> BundleError | EngineError:
-        """A graph that the CPU would not load either is the bundle's fault, and anything else the device's."""
+        """On the CPU the graph is at fault; on a device it may be that device."""
         if self._target.device == "cpu":
             return BundleError(f"graphs.{graph}.file", f"cannot be read: {error}")
         return EngineError(f"{graph} cannot be loaded on {self.device}: {_explain(error)}")
@@ -98,7 +98,8 @@ class OnnxRuntimeEngine:
     ) -> Tensors:
         device, index = self._target.device, self._target.index
         binding = session.io_binding()
-        for name, tensor in inputs.items():
+        given: dict[str, Any] = dict(inputs)  # also what stayed on the device, which poses as an array
+        for name, tensor in given.items():
             if isinstance(tensor, DeviceTensor):
                 tensor.bind(binding, name, device=device, index=index)
             else:

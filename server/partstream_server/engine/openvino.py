@@ -121,6 +121,8 @@ class OpenVinoEngine:
         computes_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "auto":
             return "bf16" if computes_bf16 else "f32"
+        if precision not in ("f32", "bf16"):
+            raise EngineError(f"OpenVINO computes in f32 or bf16, not {precision}")
         if precision == "bf16" and not computes_bf16:
             raise EngineError("this CPU does not compute in bf16; choose precision f32 or auto")
         return precision

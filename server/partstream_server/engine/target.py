@@ -1,7 +1,7 @@
 """Where ONNX Runtime computes, and the proof that it does so there.
 
-ONNX Runtime itself goes on with the CPU where a provider's libraries cannot be loaded, with nothing but a line
-in its log. Here that is an error.
+ONNX Runtime itself goes on with the CPU where a provider's libraries cannot be loaded, with nothing but a
+line in its log. Here that is an error.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def cuda_target(precision: str, device: DeviceOptions) -> Target:
     """
     if precision not in ("auto", "f32", "tf32"):
         raise EngineError(
-            f"the cuda provider computes in f32 or tf32, not {precision}; fp16 and int8 need provider tensorrt"
+            f"the cuda provider computes in f32 or tf32, not {precision}; tensorrt has fp16 and int8"
         )
     require_provider(CUDA, "cuda")
     chosen = "tf32" if precision == "auto" else precision
