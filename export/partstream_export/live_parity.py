@@ -66,7 +66,7 @@ def live_differences(
 def _case_differences(
     network: LiveNetwork, graphs: LiveGraphs, case: Case, top_k: int, generator: torch.Generator
 ) -> list[Difference]:
-    image = _picture(case, generator)
+    image = picture(case, generator)
     feature = network.backbone(image)
     dense = network.heads(feature, image)
     chosen = select(dense, image, top_k=top_k)
@@ -107,7 +107,7 @@ def _over_time(
     ]
 
 
-def _picture(case: Case, generator: torch.Generator) -> Tensor:
+def picture(case: Case, generator: torch.Generator) -> Tensor:
     """Soft patches with some noise, [B, 3, H, W] in [-1, 1]."""
     size = (case.height, case.width)
     patches = torch.randn(case.batch, 3, case.height // 16, case.width // 16, generator=generator)

@@ -20,7 +20,7 @@ OPSET = 18
 """The one ONNX operator set of all graphs."""
 IR_VERSION = 10
 """Of the ONNX files; ONNX Runtime 1.20 is the first that is asked for, and reads it."""
-_MOST = {"batch": 64, "rows": 4096, "height": 128, "width": 128}
+_MOST = {"batch": 64, "rows": 4096, "frames": 64, "height": 128, "width": 128}
 """What the tracer is told of a side's range, heights and widths in multiples of 32; no graph checks it."""
 
 
@@ -64,7 +64,7 @@ def without(model: onnx.ModelProto, outputs: Iterable[str]) -> onnx.ModelProto:
     nodes = []
     for node in reversed(lean.graph.node):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_read_by(node))
             nodes.append(node)
     weights = [tensor for tensor in lean.graph.initializer if tensor.name in needed]
     for field, values in (
@@ -74,6 +74,19 @@ def without(model: onnx.ModelProto, outputs: Iterable[str]) -> onnx.ModelProto:
     ):
         _replace(field, values)
     return lean
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node reads; what the bodies of loops read from around them too."""
+    yield from node.input
+    for body in _bodies(node):
+        for inner in body.node:
+            yield from _read_by(inner)
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node."""
+    return (attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH)
 
 
 def _replace(field: Any, values: list[Any]) -> None:
@@ -119,22 +132,28 @@ def _declare(tensors: Iterable[onnx.ValueInfoProto], specs: tuple[TensorSpec, ..
 
 
 def _strip(model: onnx.ModelProto, name: str) -> None:
-    graph = model.graph
-    graph.name = name
+    model.graph.name = name
     model.ir_version = IR_VERSION
-    model.doc_string = graph.doc_string = ""
-    for field in (model.metadata_props, graph.metadata_props, graph.value_info, model.functions):
+    model.doc_string = ""
+    for field in (model.metadata_props, model.functions):
+        del field[:]
+    _strip_graph(model.graph)
+
+
+def _strip_graph(graph: onnx.GraphProto, prefix: str = "") -> None:
+    graph.doc_string = ""
+    for field in (graph.metadata_props, graph.value_info):
         del field[:]
     for number, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{number}"
+        node.name = f"{prefix}{node.op_type}_{number}"
         node.doc_string = ""
         del node.metadata_props[:]
-    for value in (*graph.input, *graph.output):
+        for body in _bodies(node):
+            body.name = f"{node.name}_body"
+            _strip_graph(body, f"{node.name}/")
+    for value in (*graph.input, *graph.output, *graph.initializer):
         value.doc_string = ""
         del value.metadata_props[:]
-    for weight in graph.initializer:
-        weight.doc_string = ""
-        del weight.metadata_props[:]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from partstream_core import rle
 from partstream_core.labels import NUM_PARTS, PARTS
 from partstream_core.results import Mask, PartResult, PersonResult, Polygons
-from partstream_core.rle import Rle
+from partstream_core.rle import Counted
 from partstream_server.values import Crop, FoundPerson, LabelMaps, MapArray
 
 _CODES = 32
@@ -51,40 +51,42 @@ def encode_people(
 class _Runs:
     """Every mask of a frame."""
 
-    people: Mapping[int, Rle]
+    people: Mapping[int, Counted]
     """By number."""
-    parts: Mapping[int, Rle]
+    parts: Mapping[int, Counted]
     """By number * `_CODES` + part."""
 
 
 def _encode_runs(num_people: int, maps: LabelMaps) -> _Runs:
-    numbers = range(1, num_people + 1)
     # A code fits a byte as long as there are few people, and bytes are compared faster.
     small = (num_people + 1) * _CODES <= 256
     code_HW = np.multiply(maps.person_HW, _CODES, dtype=np.uint8 if small else np.uint16) + maps.part_HW
-    codes = (number * _CODES + part for number in numbers for part in range(1, NUM_PARTS))
-    return _Runs(rle.encode_label_map(maps.person_HW, numbers), rle.encode_label_map(code_HW, codes))
+    runs = rle.Runs.of(code_HW)
+    people = runs.relabelled(runs.labels_R // _CODES)
+    return _Runs(people.masks(background=0), runs.masks(background=0))
 
 
 def _encode_person(
     number: int, person: FoundPerson, identity: int, maps: LabelMaps, form: MaskForm, runs: _Runs | None
 ) -> PersonResult:
     crop = person.crop
-    person_hw = crop.of(maps.person_HW) == number
-    part_hw = crop.of(maps.part_HW) * person_hw
-    areas = _areas(part_hw)
     masks: dict[int, Mask] = {}
     whole: Mask = None
-    present = [int(part) for part in np.flatnonzero(areas) if part]
     if runs is not None:
-        whole = runs.people[number]
-        masks = {part: runs.parts[number * _CODES + part] for part in present}
-    elif form is MaskForm.POLYGONS:
-        whole = polygons(person_hw, crop, maps)
-        masks = {part: polygons(part_hw == part, crop, maps) for part in present}
+        own = {part: runs.parts.get(number * _CODES + part) for part in range(1, NUM_PARTS)}
+        areas = {part: mask.area for part, mask in own.items() if mask is not None}
+        whole = runs.people[number].rle
+        masks = {part: mask.rle for part, mask in own.items() if mask is not None}
+    else:
+        person_hw = crop.of(maps.person_HW) == number
+        part_hw = crop.of(maps.part_HW) * person_hw
+        areas = {part: area for part, area in enumerate(_areas(part_hw).tolist()) if part and area}
+        if form is MaskForm.POLYGONS:
+            whole = polygons(person_hw, crop, maps)
+            masks = {part: polygons(part_hw == part, crop, maps) for part in areas}
     parts = (
-        PartResult(PARTS[part], _score(person.part_scores[part]), int(areas[part]), masks.get(part))
-        for part in present
+        PartResult(PARTS[part], _score(person.part_scores[part]), area, masks.get(part))
+        for part, area in areas.items()
     )
     box = (float(crop.left), float(crop.top), float(crop.right), float(crop.bottom))
     return PersonResult(identity, _score(person.score), box, whole, tuple(parts))

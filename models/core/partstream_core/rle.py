@@ -7,6 +7,7 @@ making the full one: both matter at video size, where masks one by one are the s
 Shape suffixes: H height, W width of the frame; h, w of a crop; R runs.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,22 +41,57 @@ def encode(mask_HW: BoolArray) -> Rle:
 
 def encode_label_map(label_map_HW: npt.NDArray[np.integer], labels: Iterable[int]) -> dict[int, Rle]:
     """The mask of each label as RLE, in the order of `labels`; a label without a pixel is left out."""
-    height, width = label_map_HW.shape
-    flat = label_map_HW.ravel(order="F")
-    starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)[: flat.size]
-    ends = np.append(starts[1:], flat.size)
-    values = flat[starts]
-    by_value = np.argsort(values, kind="stable")
-    values = values[by_value]
-    wanted = list(labels)
-    firsts = np.searchsorted(values, wanted)
-    lasts = np.searchsorted(values, wanted, side="right")
-    masks: dict[int, Rle] = {}
-    for label, first, last in zip(wanted, firsts, lasts, strict=True):
-        chosen = by_value[first:last]
-        if chosen.size:
-            masks[label] = _from_runs(starts[chosen], ends[chosen], height, width)
-    return masks
+    masks = Runs.of(label_map_HW).masks()
+    return {label: masks[label].rle for label in labels if label in masks}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A mask and the number of its pixels."""
+
+    rle: Rle
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A label map as its runs of equal labels, column by column."""
+
+    height: int
+    width: int
+    starts_R: IntArray
+    """Where each run begins; it ends where the next one begins, the last one at the last pixel."""
+    labels_R: npt.NDArray[np.integer]
+
+    @classmethod
+    def of(cls, label_map_HW: npt.NDArray[np.integer]) -> "Runs":
+        """The runs of a map."""
+        height, width = label_map_HW.shape
+        flat = label_map_HW.ravel(order="F")
+        starts_R = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)[: flat.size]
+        return cls(height, width, starts_R, flat[starts_R])
+
+    def relabelled(self, labels_R: npt.NDArray[np.integer]) -> "Runs":
+        """The runs of the map whose runs have other labels; neighbours of one label become one run."""
+        kept = np.append(True, labels_R[1:] != labels_R[:-1])[: labels_R.size]
+        return Runs(self.height, self.width, self.starts_R[kept], labels_R[kept])
+
+    def masks(self, *, background: int | None = None) -> dict[int, Counted]:
+        """The mask of each label that there is, by label; none of the background."""
+        ends_R = np.append(self.starts_R[1:], self.height * self.width)[: self.starts_R.size]
+        wanted_R = self.labels_R != background if background is not None else np.ones(ends_R.size, bool)
+        inside = np.flatnonzero(wanted_R)
+        order = inside[np.argsort(self.labels_R[inside], kind="stable")]
+        if not order.size:
+            return {}
+        starts, ends, labels = self.starts_R[order], ends_R[order], self.labels_R[order]
+        first = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
+        areas = np.add.reduceat(ends - starts, first).tolist()
+        counts = _spelled(starts, ends, first, self.height * self.width)
+        return {
+            label: Counted(Rle(self.height, self.width, text), area)
+            for label, text, area in zip(labels[first].tolist(), counts, areas, strict=True)
+        }
 
 
 def encode_crop(mask_hw: BoolArray, *, top: int, left: int, height: int, width: int) -> Rle:
@@ -161,9 +197,55 @@ def _excerpt(counts: str, length: int = 32) -> str:
 
 def _from_runs(starts: IntArray, ends: IntArray, height: int, width: int) -> Rle:
     """The RLE of the pixels in [start, end) of each pair, in column-major order, apart from each other."""
-    runs = np.empty(2 * starts.size + 1, np.int64)
-    runs[0::2] = np.append(starts, height * width) - np.append(0, ends)
-    runs[1::2] = ends - starts
-    counts = runs if runs[-1] or runs.size == 1 else runs[:-1]
-    encoded = coco.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
-    return Rle(height, width, encoded["counts"].decode("ascii"))
+    if not starts.size:
+        return encode(np.zeros((height, width), bool))
+    (counts,) = _spelled(starts, ends, np.zeros(1, np.int64), height * width)
+    return Rle(height, width, counts)
+
+
+def _spelled(starts: IntArray, ends: IntArray, first: IntArray, num_pixels: int) -> list[str]:
+    """The compressed counts of several masks at once.
+
+    Args:
+        starts: Where each run of ones begins, mask after mask.
+        ends: Where it ends.
+        first: Index of each mask's first run.
+        num_pixels: Of a mask.
+    """
+    mask_of = np.zeros(starts.size, np.int64)
+    mask_of[first[1:]] = 1
+    mask_of = np.cumsum(mask_of)
+    last = np.append(first[1:], starts.size) - 1
+    zeros_at = 2 * np.arange(starts.size) + mask_of  # each mask has one count more than twice its runs
+    tail_at = zeros_at[last] + 2
+    runs = np.empty(tail_at[-1] + 1, np.int64)
+    before = np.append(0, ends[:-1])
+    before[first] = 0
+    runs[zeros_at] = starts - before
+    runs[zeros_at + 1] = ends - starts
+    runs[tail_at] = num_pixels - ends[last]
+    # from the fourth on, a count is stored as the difference from the one two before it
+    numbers = runs.copy()
+    numbers[2:] -= runs[:-2]
+    begin = zeros_at[first]
+    for place in range(3):  # a mask has three counts at least
+        numbers[begin + place] = runs[begin + place]
+    tails = np.zeros(runs.size, bool)
+    tails[tail_at] = True
+    return _characters(numbers, dropped=tails & (runs == 0), begin=begin)
+
+
+def _characters(
+    numbers: IntArray, *, dropped: npt.NDArray[np.bool_], begin: IntArray
+) -> list[str]:  # fmt: skip
+    """Signed numbers in groups of five bits, low ones first; a text for the numbers from each `begin` on."""
+    magnitude = np.where(numbers < 0, ~numbers, numbers)
+    _, num_bits = np.frexp(magnitude.astype(np.float64))  # exact: far below 2^53
+    sizes = (num_bits + _BITS) // _BITS  # one bit more, for the sign, rounded up
+    sizes[dropped] = 0
+    place = np.arange(sizes.max())
+    groups = (numbers[:, None] >> (_BITS * place)) & 0x1F
+    groups += np.where(place < sizes[:, None] - 1, _MORE, 0) + _FIRST_CHARACTER
+    text = groups[place < sizes[:, None]].astype(np.uint8).tobytes().decode("ascii")
+    edges = np.append(0, np.cumsum(sizes))[[*begin, sizes.size]].tolist()
+    return [text[start:end] for start, end in itertools.pairwise(edges)]

@@ -82,7 +82,7 @@ class RegionProposalNetwork(nn.Module):
     def forward(self, feature_BCHW: Tensor) -> RPNOutputs:
         """Logits and deltas in the order of `make_anchors`."""
         x = self.shared(feature_BCHW).relu()
-        batch = len(x)
+        batch = x.shape[0]  # not len(): a trace would keep the number it had
         person = self.person(x).permute(0, 2, 3, 1).reshape(batch, -1, 2)
         return RPNOutputs(person, self.box(x).permute(0, 2, 3, 1).reshape(batch, -1, 4))
 
@@ -173,7 +173,8 @@ def propose(
         size: Height and width of the image.
         config: How many, and how far apart.
     """
-    scores = logits_A2.float().softmax(dim=1)[:, 1]
+    # in the order of the softmax, which rounds scores that lie close together to the same number
+    scores = logits_A2[:, 1].float() - logits_A2[:, 0].float()
     best = scores.topk(min(config.num_before_nms, len(scores))).indices
     boxes = clip_boxes(decode_boxes(deltas_A4[best].float(), anchors_A4[best]), *size)
     real = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) >= 1
