@@ -4,26 +4,27 @@ Exit status: 0 where a bundle was written, 1 where the graphs do not compute wha
 a mistake of the caller's. A mistake is told in one line.
 """
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from partstream_core.errors import BundleError
-from partstream_core.manifest import Thresholds
 from partstream_export.bundle_writer import check_target
-from partstream_export.parity import LIMIT, Difference, ParityError, worst
+from partstream_export.console import read_object, show, tell_files, thresholds
+from partstream_export.papers_cli import aten, hvisnet
+from partstream_export.parity import ParityError
 
 EXIT_REFUSED = 1
 EXIT_BAD_INPUT = 2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(aten)
+app.command()(hvisnet)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=None if arguments is None else list(arguments))
     except ParityError as error:
-        _show(error.differences)
+        show(error.differences)
         _fail(error, EXIT_REFUSED)
     except (BundleError, ValueError, OSError) as error:
         _fail(error, EXIT_BAD_INPUT)
@@ -61,7 +62,7 @@ def live(
 ) -> None:
     """The live network as three graphs, each checked against torch."""
     check_target(out, force=force)
-    figures = _read_object(evaluation) if evaluation else {}
+    figures = read_object(evaluation) if evaluation else {}
     card = model_card.read_text(encoding="utf-8") if model_card else None
     progress = Console(stderr=True)
     with progress.status("loading the network"):
@@ -73,7 +74,7 @@ def live(
         bundle = LiveBundle(version=version, evaluation=figures, model_card=card)
         bundle = replace(
             bundle,
-            thresholds=_thresholds(bundle.thresholds, threshold or []),
+            thresholds=thresholds(bundle.thresholds, threshold or []),
             training_data=tuple(training_data or bundle.training_data),
         )
         network = LiveNetwork(temporal=has_temporal(checkpoint))
@@ -82,50 +83,8 @@ def live(
         traced = trace_live(network, top_k=bundle.top_k)
     with progress.status("comparing with torch"):
         differences = write_live(out, network, traced, bundle, force=force)
-    _show(differences)
-    typer.echo(f"wrote {out}: " + ", ".join(f"{path.name} {_size(path)}" for path in sorted(out.iterdir())))
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _thresholds(defaults: Thresholds, settings: Sequence[str]) -> Thresholds:
-    names = [field.name for field in fields(Thresholds)]
-    changes: dict[str, float] = {}
-    for setting in settings:
-        name, _, text = setting.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if name not in names or not 0 <= value <= 1:
-            known = ", ".join(names)
-            raise ValueError(f"--threshold takes NAME=VALUE, of {known} and in 0..1; got {setting!r}")
-        changes[name] = value
-    return replace(defaults, **changes)
-
-
-def _show(differences: Sequence[Difference]) -> None:
-    """Print the largest difference of each output."""
-    table = Table(title=f"max|a - b| / max|a| of torch and ONNX Runtime, at most {LIMIT:g}")
-    for column in ("graph", "output", "largest at"):
-        table.add_column(column)
-    table.add_column("difference", justify="right")
-    for one in worst(differences):
-        style = None if one.value <= LIMIT else "bold red"
-        table.add_row(one.graph, one.output, one.case, f"{one.value:.1e}", style=style)
-    Console().print(table)
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.2f} MB"
+    show(differences)
+    tell_files(out)
 
 
 def _fail(error: Exception, status: int) -> None:

@@ -115,6 +115,15 @@ def picture(case: Case, generator: torch.Generator) -> Tensor:
     return (F.interpolate(patches, size, mode="bilinear") + 0.1 * noise).clamp(-1, 1)
 
 
+def some_boxes(case: Case, generator: torch.Generator) -> Tensor:
+    """Boxes anywhere in the frame, some of them at its border and one of all of it, [R, 4]."""
+    size = torch.tensor([case.width, case.height], dtype=torch.float32)
+    corners = (torch.rand(case.rows, 2, 2, generator=generator) * 1.2 - 0.1).clamp(0, 1) * size
+    boxes = torch.cat([corners.amin(dim=1), corners.amax(dim=1)], dim=1)
+    boxes[0] = F.pad(size, (2, 0))
+    return boxes
+
+
 def _dense_reference(dense: DenseOutputs) -> dict[str, Tensor]:
     return {
         "person_logits": dense.person_logits,

@@ -151,9 +151,12 @@ def _strip_graph(graph: onnx.GraphProto, prefix: str = "") -> None:
         for body in _bodies(node):
             body.name = f"{node.name}_body"
             _strip_graph(body, f"{node.name}/")
-    for value in (*graph.input, *graph.output, *graph.initializer):
+    for value in (*graph.input, *graph.output):
         value.doc_string = ""
         del value.metadata_props[:]
+    for weight in graph.initializer:
+        weight.doc_string = ""
+        del weight.metadata_props[:]
 
 
 @contextmanager

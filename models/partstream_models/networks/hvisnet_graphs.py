@@ -39,6 +39,11 @@ def unpack(feature_BCHW: Tensor) -> list[Tensor]:
     return [F.pixel_shuffle(part, side) for part, side in zip(parts, _SIDES, strict=True)]
 
 
+def packed_channels(channels: int) -> int:
+    """Channels of a packed pyramid of levels of that many."""
+    return sum(_CELLS) * channels
+
+
 class BackboneGraph(nn.Module):
     """The `backbone` graph: image to the packed pyramid."""
 
