@@ -17,8 +17,8 @@ from partstream_export.tracing import to_bytes
 MODEL_CARD_NAME = "MODEL_CARD.md"
 
 
-def check_target(out: Path, *, force: bool) -> None:
-    """Pass if a bundle may be written there.
+def check_target(out: Path, *, force: bool, marker: str = MANIFEST_NAME) -> None:
+    """Pass if a bundle may be written there, or another folder that a file of that name marks.
 
     Raises:
         FileExistsError: Something is there already, and it is not to be replaced or is no bundle.
@@ -35,25 +35,25 @@ def check_target(out: Path, *, force: bool) -> None:
         raise FileExistsError(f"{out} exists already; replace it with --force")
     if not out.is_dir() or out.is_symlink():
         raise FileExistsError(f"{out} is not a folder and will not be replaced")
-    if any(out.iterdir()) and not (out / MANIFEST_NAME).is_file():
-        raise FileExistsError(f"{out} holds other things than a bundle and will not be replaced")
+    if any(out.iterdir()) and not (out / marker).is_file():
+        raise FileExistsError(f"{out} holds other things (it has no {marker}) and will not be replaced")
 
 
 @contextmanager
-def draft_of(out: Path, *, force: bool) -> Iterator[Path]:
+def draft_of(out: Path, *, force: bool, marker: str = MANIFEST_NAME) -> Iterator[Path]:
     """An empty folder that takes the place of `out` when the block ends well, and is gone when it fails.
 
     Raises:
         OSError: It cannot be written there, or `check_target` refuses.
     """
-    check_target(out, force=force)
+    check_target(out, force=force, marker=marker)
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     draft, old = (out.with_name(f".{out.name}.{kind}-{os.getpid()}") for kind in ("draft", "old"))
     draft.mkdir()
     try:
         yield draft
-        check_target(out, force=force)
+        check_target(out, force=force, marker=marker)
         if out.exists():
             out.rename(old)
         try:

@@ -15,7 +15,7 @@ from partstream_server.engine.base import (
     load_bundle,
 )
 
-PROVIDERS = ("auto", "openvino", "onnxruntime", "cuda")
+PROVIDERS = ("auto", "openvino", "onnxruntime", "cuda", "tensorrt")
 PRECISIONS = ("auto", "f32", "tf32", "bf16", "fp16", "int8")
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,12 @@ def _create(
     from partstream_server.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
     from partstream_server.engine.target import cpu_target, cuda_target  # noqa: PLC0415
 
-    target = cuda_target(precision, device) if provider == "cuda" else cpu_target(precision)
+    if provider == "tensorrt":
+        from partstream_server.engine.tensorrt import tensorrt_target  # noqa: PLC0415
+
+        target = tensorrt_target(loaded, precision, device)
+    else:
+        target = cuda_target(precision, device) if provider == "cuda" else cpu_target(precision)
     return OnnxRuntimeEngine(loaded, target, num_threads=num_threads)
 
 

@@ -44,10 +44,13 @@ class OnnxRuntimeEngine:
 
     def _load(self, graph: str) -> ort.InferenceSession:
         path = self._target.files.get(graph, self.bundle.path(graph))
+        options = self._options()
+        if graph in self._target.files:  # what was built is not optimised again
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             session = ort.InferenceSession(
                 str(path),
-                sess_options=self._options(),
+                sess_options=options,
                 providers=[(name, dict(options)) for name, options in self._target.providers],
                 enable_fallback=0,
             )
@@ -88,6 +91,8 @@ class OnnxRuntimeEngine:
         session = self._sessions.get(graph)
         if session is None:
             raise EngineError("the engine is closed")
+        if graph in self._target.profiles:
+            self._target.profiles[graph].check(graph, {name: one.shape for name, one in inputs.items()})
         try:
             return self._run(session, inputs, self._staying.get(graph, frozenset()))
         except Exception as error:  # its exceptions share no other base

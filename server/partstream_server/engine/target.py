@@ -14,6 +14,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from partstream_core.errors import EngineError
+from partstream_core.tensorrt import Profile
 from partstream_server.engine.base import DeviceOptions
 
 CPU: Final = "CPUExecutionProvider"
@@ -40,6 +41,8 @@ class Target:
     """Whether what only graphs read stays in that memory."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Files to load in place of the bundle's graphs, where a provider has its own."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """Shapes that those files take."""
     entries: Mapping[str, str] = field(default_factory=dict)
     """Further entries of the sessions' configuration."""
 
