@@ -18,6 +18,7 @@ from partstream_export.bundle_writer import check_target
 from partstream_export.console import read_object, show, tell_files, thresholds
 from partstream_export.papers_cli import aten, hvisnet
 from partstream_export.parity import ParityError
+from partstream_export.tensorrt_cli import tensorrt_command
 
 EXIT_REFUSED = 1
 EXIT_BAD_INPUT = 2
@@ -25,6 +26,7 @@ EXIT_BAD_INPUT = 2
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(aten)
 app.command()(hvisnet)
+app.command("tensorrt")(tensorrt_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -32,8 +32,12 @@ app.command("serve")(serve_command)
 Bundle = Annotated[
     Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
 ]
-Provider = Annotated[str, typer.Option(help="auto, openvino, onnxruntime or cuda.")]
-Precision = Annotated[str, typer.Option(help="auto, f32 or bf16.")]
+Provider = Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")]
+Precision = Annotated[str, typer.Option(help="auto, f32, tf32, bf16, fp16 or int8.")]
+Device = Annotated[int, typer.Option(min=0, help="Number of the CUDA device.")]
+Engines = Annotated[
+    Path | None, typer.Option(help="Folder of TensorRT engines.  [default: tensorrt in the bundle's]")
+]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: one a core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -54,6 +58,8 @@ def parse_command(
     provider: Provider = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
+    device: Device = 0,
+    engines: Engines = None,
     score_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least score of a person.  [default: the bundle's]")
     ] = None,
@@ -101,7 +107,7 @@ def parse_command(
         flow=flow,
         encodes=encode,
     )
-    engine = _open_engine(bundle, provider, precision, threads)
+    engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine.bundle.manifest)
     except OptionError as error:
@@ -122,10 +128,12 @@ def info_command(
     provider: Provider = "auto",
     precision: Precision = "auto",
     threads: Threads = 0,
+    device: Device = 0,
+    engines: Engines = None,
     as_json: AsJson = False,
 ) -> None:
     """Name the bundle, the provider, the precision and the versions in use."""
-    engine = _open_engine(bundle, provider, precision, threads)
+    engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     facts = describe(engine)
     engine.close()
     if as_json:
@@ -215,6 +223,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "directory": str(engine.bundle.directory),
         "provider": engine.provider,
         "precision": engine.precision,
+        "device": engine.device,
         "threads": engine.num_threads,
         "parts": list(manifest.capabilities.parts),
         "embedding": manifest.capabilities.embedding,
@@ -227,7 +236,7 @@ def describe(engine: Engine) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     """Versions of what does the work, of those that are installed."""
     found = {}
-    for name in ("openvino", "onnxruntime", "av", "opencv-python-headless", "numpy"):
+    for name in ("openvino", "onnxruntime", "onnxruntime-gpu", "av", "opencv-python-headless", "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -235,11 +244,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _open_engine(bundle: Path | None, provider: str, precision: str, threads: int) -> Engine:
-    from partstream_server.engine import create_engine  # noqa: PLC0415
+def _open_engine(
+    bundle: Path | None, provider: str, precision: str, threads: int, *, device: int, engines: Path | None
+) -> Engine:
+    from partstream_server.engine import DeviceOptions, create_engine  # noqa: PLC0415
 
+    options = DeviceOptions(index=device, engines=engines)
     try:
-        return create_engine(bundle, provider=provider, precision=precision, num_threads=threads)
+        return create_engine(
+            bundle, provider=provider, precision=precision, num_threads=threads, device=options
+        )
     except (EngineError, BundleError) as error:
         raise _failure(error) from None
 

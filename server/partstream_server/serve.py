@@ -40,8 +40,10 @@ def serve_command(
     bundle: Annotated[
         Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
     ] = None,
-    provider: Annotated[str | None, typer.Option(help="auto, openvino, onnxruntime or cuda.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, f32 or bf16.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, f32, tf32, bf16, fp16 or int8.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the network; 0: one a core.")] = None,
     allow_remote: Annotated[
         bool | None,

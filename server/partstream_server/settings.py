@@ -24,8 +24,8 @@ PREFIX: Final = "PARTSTREAM_"
 NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA"})
 """Variables with our prefix that are no settings of a server: where the tests find their footage."""
 
-Provider = Literal["auto", "openvino", "onnxruntime", "cuda"]
-Precision = Literal["auto", "f32", "bf16"]
+Provider = Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt"]
+Precision = Literal["auto", "f32", "tf32", "bf16", "fp16", "int8"]
 
 
 class SettingsError(ValueError):
@@ -88,9 +88,22 @@ class Settings(BaseSettings):
         default=None, description="Directory of the bundle; empty: the one that ships inside."
     )
     provider: Provider = Field(
-        default="auto", description="What runs the network: `auto`, `openvino`, `onnxruntime` or `cuda`."
+        default="auto",
+        description="What runs the network: `auto`, `openvino`, `onnxruntime`, `cuda` or `tensorrt`.",
     )
-    precision: Precision = Field(default="auto", description="Arithmetic: `auto`, `f32` or `bf16`.")
+    precision: Precision = Field(
+        default="auto",
+        description="Arithmetic: `auto`, or one the provider has of `f32`, `tf32`, `bf16`, `fp16`, `int8`.",
+    )
+    device: int = Field(
+        default=0, ge=0, description="Number of the CUDA device, where the provider uses one."
+    )
+    device_memory_bytes: int = Field(
+        default=0, ge=0, description="Most memory that each graph may take on the device; 0: no limit."
+    )
+    engines: DirectoryPath | None = Field(
+        default=None, description="Folder of TensorRT engines; empty: `tensorrt` in the bundle's directory."
+    )
     threads: int = Field(
         default=0, ge=0, description="Threads of the network; 0: as many as there are cores."
     )

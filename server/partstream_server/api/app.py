@@ -19,7 +19,7 @@ from partstream_server.api.problems import add_problem_handlers
 from partstream_server.api.query import OPTIONS
 from partstream_server.api.service import EngineOpener, Service
 from partstream_server.api.tracing import Tracing
-from partstream_server.engine import Engine, create_engine
+from partstream_server.engine import DeviceOptions, Engine, create_engine
 from partstream_server.session import warm_up
 from partstream_server.settings import Settings
 
@@ -97,6 +97,9 @@ def opener_of(settings: Settings) -> EngineOpener:
             provider=settings.provider,
             precision=settings.precision,
             num_threads=settings.threads,
+            device=DeviceOptions(
+                index=settings.device, memory_bytes=settings.device_memory_bytes, engines=settings.engines
+            ),
         )
         warm_up(engine)
         return engine

@@ -23,6 +23,8 @@ _DTYPES = {
 }
 _QUIET = 3
 
+ort.set_default_logger_severity(_QUIET)  # what matters of a provider that does not load is told as an error
+
 
 class OnnxRuntimeEngine:
     """Runs a bundle on ONNX Runtime; sessions are safe to run from several threads."""

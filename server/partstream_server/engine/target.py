@@ -6,7 +6,9 @@ line in its log. Here that is an error.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +45,8 @@ class Target:
     """Files to load in place of the bundle's graphs, where a provider has its own."""
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Shapes that those files take."""
+    trouble: str = ""
+    """What was said when libraries were loaded that it needs."""
     entries: Mapping[str, str] = field(default_factory=dict)
     """Further entries of the sessions' configuration."""
 
@@ -59,9 +63,10 @@ class Target:
         """
         wanted, found = self.providers[0][0], list(session.get_providers())
         if wanted not in found:
+            trouble = f" ({self.trouble})" if self.trouble else ""
             raise EngineError(
-                f"{self.provider} was asked for, but ONNX Runtime could not load its {wanted} and offers "
-                f"{', '.join(found)}; {INSTALL_CUDA}"
+                f"{self.provider} was asked for, but ONNX Runtime could not load its {wanted}{trouble} and "
+                f"offers {', '.join(found)}; {INSTALL_CUDA}"
             )
 
 
@@ -86,7 +91,7 @@ def cuda_target(precision: str, device: DeviceOptions) -> Target:
         raise EngineError(
             f"the cuda provider computes in f32 or tf32, not {precision}; tensorrt has fp16 and int8"
         )
-    require_provider(CUDA, "cuda")
+    trouble = require_provider(CUDA, "cuda")
     chosen = "tf32" if precision == "auto" else precision
     return Target(
         provider="cuda",
@@ -95,6 +100,7 @@ def cuda_target(precision: str, device: DeviceOptions) -> Target:
         device="cuda",
         index=device.index,
         stays=True,
+        trouble=trouble,
     )
 
 
@@ -115,8 +121,11 @@ def cuda_options(precision: str, device: DeviceOptions) -> dict[str, str]:
     return options
 
 
-def require_provider(execution_provider: str, name: str) -> None:
+def require_provider(execution_provider: str, name: str) -> str:
     """Refuse an ONNX Runtime without a provider, and load the CUDA libraries that pip installed.
+
+    Returns:
+        What was said of a library that could not be loaded; empty where all were.
 
     Raises:
         EngineError: The provider is not in it.
@@ -127,5 +136,8 @@ def require_provider(execution_provider: str, name: str) -> None:
             f"{name} was asked for, but this ONNX Runtime {ort.__version__} has no {execution_provider}; "
             f"{INSTALL_CUDA}"
         )
+    said = io.StringIO()
     if hasattr(ort, "preload_dlls"):  # from 1.21 on
-        ort.preload_dlls()
+        with redirect_stdout(said):  # where it would get among results
+            ort.preload_dlls()
+    return next((line.strip() for line in said.getvalue().splitlines() if line.strip()), "")

@@ -9,6 +9,7 @@ Source: ONNX Runtime's documentation of the TensorRT execution provider and of E
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +44,7 @@ def tensorrt_target(bundle: LoadedBundle, precision: str, device: DeviceOptions)
     """
     if precision not in ("auto", *PRECISIONS):
         raise EngineError(f"the tensorrt provider computes in {', '.join(PRECISIONS)}, not {precision}")
-    require_provider(TENSORRT, "tensorrt")
+    trouble = require_provider(TENSORRT, "tensorrt")
     key = EngineKey(
         bundle=bundle_hash(bundle.manifest),
         tensorrt=tensorrt_version(),
@@ -52,7 +53,7 @@ def tensorrt_target(bundle: LoadedBundle, precision: str, device: DeviceOptions)
     )
     directory = device.engines or bundle.directory / ENGINES_FOLDER
     folder, engines = find_engines(directory, key, precision, bundle=bundle.directory)
-    return target_of(bundle, folder, engines, device)
+    return replace(target_of(bundle, folder, engines, device), trouble=trouble)
 
 
 def target_of(bundle: LoadedBundle, folder: Path, engines: EngineSet, device: DeviceOptions) -> Target:
