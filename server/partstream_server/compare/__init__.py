@@ -1,0 +1,1 @@
+"""Key-frame schedules side by side: what each costs and how good and how steady its parse is."""
