@@ -34,8 +34,8 @@ __all__ = ["MaskForm", "MediaParser", "ParseOptions", "ParsedPicture", "model_in
 
 T = TypeVar("T")
 
-_DECODED_AHEAD = 4
-_AHEAD = 2
+_DECODED_AHEAD = 3
+_AHEAD = 1
 MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
 

@@ -8,9 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from partstream_core.errors import NotAVideoError, TooLongError
+from partstream_core.results import frame_to_json
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.decode import MediaLimits
 from partstream_server.encode import MaskForm
-from partstream_server.engine import Engine
+from partstream_server.engine import Engine, create_engine
 from partstream_server.figures import write_figures
 from partstream_server.parser import MediaParser, ParseOptions, model_info, parse_media
 from tests.server import media_fixtures as media
@@ -53,6 +55,42 @@ def test_results_come_before_the_source_is_read_to_its_end(engine: Engine, clip:
         first = next(iter(parser))
         assert first.frame.index == 0
         assert parser.video.num_frames < 12, "only a few frames are decoded ahead"
+
+
+@pytest.mark.parametrize(
+    ("mode", "flow"),
+    [
+        (None, None),
+        (ScheduleMode.CAUSAL, FlowSource.NETWORK),
+        (ScheduleMode.CAUSAL, FlowSource.CODEC),
+        (ScheduleMode.PAPER, FlowSource.DIS),
+        (ScheduleMode.ADAPTIVE, FlowSource.DIS),
+    ],
+)
+def test_stages_that_overlap_give_the_results_of_stages_that_do_not(
+    mode: ScheduleMode | None, flow: FlowSource | None, clip: Path
+) -> None:
+    engine = create_engine(precision="f32", num_threads=1)
+    options = ParseOptions(schedule=mode, interval=3 if mode else None, flow=flow)
+    found = []
+    for overlapped in (True, False):
+        with MediaParser(clip, engine, options, overlapped=overlapped) as parser:
+            found.append([frame_to_json(picture.result) for picture in parser if picture.result])
+    engine.close()
+    assert found[0] == found[1]
+    keys = [frame["key_frame"] for frame in found[0]]
+    assert len(keys) == 12
+    assert all(keys) == (mode is None)
+
+
+def test_frames_that_are_passed_over_stay_in_their_place_when_others_wait(clip: Path) -> None:
+    engine = create_engine(num_threads=1)
+    options = ParseOptions(every=2, schedule=ScheduleMode.PAPER, interval=3)
+    with MediaParser(clip, engine, options, with_skipped=True) as parser:
+        pictures = list(parser)
+    engine.close()
+    assert [picture.frame.index for picture in pictures] == list(range(12))
+    assert [picture.result is None for picture in pictures] == [False, True] * 6
 
 
 def test_leaving_early_ends_the_thread_and_closes_the_file(engine: Engine, clip: Path) -> None:
