@@ -14,7 +14,7 @@ from partstream_core.errors import EngineError
 from partstream_core.manifest import GraphSpec, Manifest, load_manifest, sha256_of
 from partstream_core.nvidia import compute_capability, tensorrt_version
 from partstream_core.tensorrt import RECORD_NAME, BuiltGraph, EngineKey, EngineSet, Profile, bundle_hash
-from partstream_export.bundle_writer import draft_of
+from partstream_export.folders import draft_of
 from partstream_export.tensorrt import Ranges, build_options, profile_of
 
 CUDA: Final = "CUDAExecutionProvider"

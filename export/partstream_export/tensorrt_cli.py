@@ -1,5 +1,9 @@
-"""`partstream-export tensorrt`: engines for one bundle, on the machine that will use them."""
+"""`partstream-export tensorrt`: engines for one bundle, on the machine that will use them.
 
+`python -m partstream_export.tensorrt_cli` is the same command where there is no torch, as in the container.
+"""
+
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from partstream_core.errors import EngineError
+from partstream_core.errors import BundleError, EngineError
 from partstream_core.manifest import load_manifest
 from partstream_core.tensorrt import ENGINES_FOLDER
 from partstream_export.tensorrt import PRECISIONS, Ranges, parse_sizes, usual_sizes
 
 EXIT_REFUSED = 1
+EXIT_BAD_INPUT = 2
 
 
 def tensorrt_command(
@@ -83,3 +88,18 @@ def _sides(settings: list[str]) -> dict[str, int]:
             raise ValueError(f"--most takes SIDE=N with N at least 1; got {setting!r}")
         found[name] = int(text)
     return found
+
+
+def main() -> None:
+    """Carry the command out; a mistake is told in one line."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(tensorrt_command)
+    try:
+        app()
+    except (BundleError, ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

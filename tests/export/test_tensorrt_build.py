@@ -1,5 +1,7 @@
 """What TensorRT is told of the bundle that ships, and what is refused before it is asked."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +27,7 @@ from partstream_export.tensorrt import (
     usual_sizes,
 )
 from partstream_export.tensorrt_build import TENSORRT, blank_inputs, check_context_model, check_quantised
-from partstream_export.tensorrt_cli import tensorrt_command
+from partstream_export.tensorrt_cli import EXIT_BAD_INPUT, tensorrt_command
 
 SPEC = InputSpec(longer_side=512, multiple=32)
 
@@ -201,3 +203,23 @@ def test_a_mistake_is_told_before_anything_is_built(
 
 def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
     assert "bundle.json" in refused("--bundle", str(tmp_path))
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # importing it fails
+from partstream_export import tensorrt_build, tensorrt_cli
+tensorrt_cli.main()
+"""
+
+
+def test_the_command_by_itself_needs_no_torch(bundle: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WITHOUT_TORCH, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    mistake = run("--bundle", str(bundle), "--sizes", "1x1")
+    assert mistake.returncode == EXIT_BAD_INPUT
+    (line,) = mistake.stderr.splitlines()
+    assert "multiples of 32" in line
+    assert run("--help").returncode == 0
