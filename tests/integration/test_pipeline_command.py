@@ -170,8 +170,8 @@ def test_wrong_options_and_bundles_end_with_one_line(clip: Path, tmp_path: Path)
     assert partstream("parse", clip, "-o", tmp_path, "--masks", "bitmap").returncode == 2
     for arguments, words in (
         (["--bundle", tmp_path], "bundle.json"),
-        (["--provider", "cuda"], "cuda provider does not exist yet"),
-        (["--precision", "int8"], "precision must be one of"),
+        (["--provider", "cuda"], "onnxruntime-gpu"),
+        (["--precision", "int4"], "precision must be one of"),
     ):
         done = partstream("parse", clip, "-o", tmp_path / "out", *arguments)
         assert done.returncode == 1
