@@ -14,6 +14,7 @@ from typing import Annotated
 import torch
 import typer
 
+from partstream_core.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_models.commands import (
     DEFAULT_CACHE,
     CacheOption,
@@ -28,7 +29,7 @@ from partstream_models.data.readers.benchmark import open_benchmark
 from partstream_models.data.readers.record import Recording
 from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN
-from partstream_models.networks.complexity import StageCosts, cost_ratio, multiply_adds, short_cost_ratio
+from partstream_models.networks.complexity import multiply_adds
 from partstream_models.training.ablation import AblationConfig, Variant, train_variants
 from partstream_models.training.aten_scores import recordings_confusion
 from partstream_models.video_methods import AdaptiveTemporalEncoding, VideoMethod

@@ -4,8 +4,8 @@
 
 Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
 
-`push` does all of that. For callers that overlap stages, `look` makes features, `read` runs the heads on them,
-and `conclude` does the rest.
+`push` does all of that. For callers that overlap stages, `look` makes features, `read` runs the heads on
+them, and `conclude` does the rest.
 
 A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
 are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything

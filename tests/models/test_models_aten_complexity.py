@@ -3,14 +3,9 @@
 import pytest
 import torch
 
+from partstream_core.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_models.networks.aten import ATEN, ATEN_DAVIS, ATEN_VIP, ATENConfig
-from partstream_models.networks.complexity import (
-    StageCosts,
-    cost_ratio,
-    multiply_adds,
-    num_parameters,
-    short_cost_ratio,
-)
+from partstream_models.networks.complexity import multiply_adds, num_parameters
 from partstream_models.networks.conv_gru import ConvGRUCell
 from partstream_models.networks.deeplab_v3_plus import DeepLabConfig, DeepLabV3Plus
 from partstream_models.networks.flownet_s import FlowNetS

@@ -22,6 +22,7 @@ from partstream_core.composite.truth import ClipTruth, make_benchmark
 from partstream_core.labels import NUM_PARTS
 from partstream_core.metrics.flicker import Changes, changes, steady
 from partstream_core.metrics.semantic import confusion_matrix, mean_iou
+from partstream_server.compare.ratio import with_ratios
 from partstream_server.compare.run import ClipRun, Cost, run_clip
 from partstream_server.compare.variants import Variant
 from partstream_server.decode import open_video
@@ -103,7 +104,8 @@ def compare_made(
             for name in ("all", clip.level.name):
                 _count(tallies[name][variant.name], run, overlaps, truth, flows)
     return {
-        name: {variant: tally.figures() for variant, tally in rows.items()} for name, rows in tallies.items()
+        name: with_ratios({variant: (tally.figures(), tally.cost) for variant, tally in rows.items()}, chosen)
+        for name, rows in tallies.items()
     }
 
 

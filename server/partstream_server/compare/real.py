@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from partstream_core.metrics.flicker import Changes, carried, changes
 from partstream_core.schedule import FlowSource
+from partstream_server.compare.ratio import with_ratios
 from partstream_server.compare.run import Cost, run_clip
 from partstream_server.compare.variants import Variant
 from partstream_server.decode import Frame, open_video
@@ -82,7 +83,8 @@ def compare_real(
                     somebody_HW = (now_HW > 0) | (carried(former_HW, flow_HW2)[0] > 0)
                     tally.flicker += changes(now_HW, former_HW, flow_HW2, sure_HW & somebody_HW)
     return {
-        name: {variant: tally.figures() for variant, tally in rows.items()} for name, rows in tallies.items()
+        name: with_ratios({variant: (tally.figures(), tally.cost) for variant, tally in rows.items()}, chosen)
+        for name, rows in tallies.items()
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -18,11 +19,17 @@ _NAMES = {
     "people": "people",
     "ms": "ms",
     "backbone": "backbone",
+    "r": "r",
+    "eq_8": "Eq. 8",
+    "eq_9": "Eq. 9",
 }
 
 
 def table(rows: Rows) -> str:
-    """A Markdown table, a variant a row; `ms` is features and heads a frame, `backbone` its calls a frame."""
+    """A Markdown table, a variant a row; `ms` is features and heads a frame, `backbone` its calls a frame.
+
+    `r` is the time against that of every frame; beside it is what ATEN's equations make of the stages' times.
+    """
     columns = list(next(iter(rows.values())))
     lines = [
         "| | " + " | ".join(_NAMES[column] for column in columns) + " |",
@@ -34,11 +41,13 @@ def table(rows: Rows) -> str:
 
 
 def _cell(column: str, value: float) -> str:
+    if math.isnan(value):
+        return ""
     if column == "flicker":
         return f"{100 * value:.2f}"
     if column in ("ms", "people"):
         return f"{value:.1f}"
-    return f"{value:.2f}" if column == "backbone" else f"{value:.3f}"
+    return f"{value:.2f}" if column in ("backbone", "r", "eq_8", "eq_9") else f"{value:.3f}"
 
 
 def plot(rows: Rows, panels: Sequence[tuple[str, str]], *, title: str) -> str:

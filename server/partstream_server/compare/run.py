@@ -28,19 +28,19 @@ class Cost:
     num_frames: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     """Of each graph."""
-    seconds: float = 0.0
-    """In the graphs, and on the host for features and heads."""
+    stages_s: Counter[str] = field(default_factory=Counter)
+    """Seconds in each graph, and on the host for features and heads (`infer`)."""
 
     def add(self, other: Cost) -> None:
         """Count another clip in."""
         self.num_frames += other.num_frames
         self.calls += other.calls
-        self.seconds += other.seconds
+        self.stages_s += other.stages_s
 
     @property
     def ms(self) -> float:
         """Milliseconds a frame."""
-        return self.seconds / self.num_frames * 1000
+        return sum(self.stages_s.values()) / self.num_frames * 1000
 
     @property
     def backbone(self) -> float:
@@ -78,11 +78,11 @@ def run_clip(
         parsed += _driven(session.push(frame, frame.time_s * 1000), engine, clock, calls)
     parsed += _driven(session.finish(), engine, clock, calls)
     totals = clock.totals()
-    seconds = sum(totals.get(stage, 0.0) for stage in (*engine.bundle.manifest.graphs, *_HOST_STAGES))
+    stages_s = {stage: totals.get(stage, 0.0) for stage in (*engine.bundle.manifest.graphs, *_HOST_STAGES)}
     return ClipRun(
         tuple(one.result for one in parsed),
         np.stack([one.maps.part_HW for one in parsed]),
-        Cost(len(parsed), calls, seconds),
+        Cost(len(parsed), calls, Counter(stages_s)),
     )
 
 
