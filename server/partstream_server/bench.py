@@ -20,9 +20,9 @@ import cv2
 
 from partstream_core.results_io import ndjson_line
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
+from partstream_server.choice import INTERVAL, choose_schedule
 from partstream_server.decode import open_video
 from partstream_server.engine import Engine, create_engine
-from partstream_server.features import INTERVAL, choose_schedule
 from partstream_server.figures import write_figures
 from partstream_server.infer import network_size
 from partstream_server.parser import MediaParser, ParseOptions

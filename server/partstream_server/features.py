@@ -23,7 +23,6 @@ from partstream_core.schedule import (
     KeyFrameScheduler,
     Observation,
     ScheduleConfig,
-    ScheduleError,
     ScheduleMode,
     Segment,
     segment_plan,
@@ -66,16 +65,27 @@ class Features(Protocol):
         """The frames that waited for others which will not come."""
         ...
 
+    def snapshot(self) -> Mapping[str, Any] | None:
+        """What a schedule remembers beside features, in plain JSON values; None where there is nothing."""
+
     def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Learn where people are in the frame that was read last, and the boxes of those with an identity."""
         ...
 
 
-def make_features(manifest: Manifest, schedule: ScheduleConfig) -> Features:
+def make_features(
+    manifest: Manifest, schedule: ScheduleConfig, *, resume: Mapping[str, Any] | None = None
+) -> Features:
     """The features of one stream.
+
+    Args:
+        manifest: Of the bundle.
+        schedule: Which frames are key frames.
+        resume: What another stream's features had in their `snapshot`.
 
     Raises:
         OptionError: The bundle cannot follow the schedule.
+        ValueError: The snapshot is damaged.
     """
     if schedule.mode is ScheduleMode.EVERY_FRAME:
         return SingleFeatures(Propagation(manifest))
@@ -91,66 +101,7 @@ def make_features(manifest: Manifest, schedule: ScheduleConfig) -> Features:
     propagation = Propagation(manifest, schedule.flow)
     if schedule.mode is ScheduleMode.PAPER:
         return SegmentFeatures(propagation, schedule)
-    return OnlineFeatures(propagation, schedule)
-
-
-INTERVAL = 3
-"""Frames a segment where neither caller nor bundle says (the papers' l)."""
-
-
-def choose_schedule(
-    manifest: Manifest,
-    *,
-    mode: ScheduleMode | None,
-    interval: int | None,
-    live: bool,
-    flow: FlowSource | None = None,
-    encodes: bool | None = None,
-) -> ScheduleConfig:
-    """The schedule of a stream: what its caller asks for, and else what suits the bundle.
-
-    Args:
-        manifest: Of the bundle.
-        mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live.
-        interval: Asked for; None takes the bundle's.
-        live: Frames must be answered as they come.
-        flow: Asked for; None takes the bundle's.
-        encodes: Whether key frames are encoded with former ones; None takes the bundle's.
-
-    Raises:
-        OptionError: The bundle, or a live stream, cannot follow it.
-    """
-    own = manifest.schedule
-    if mode is None:
-        mode = own.mode
-        if own.mode is not ScheduleMode.EVERY_FRAME and not live:
-            mode = ScheduleMode.PAPER
-    if mode is ScheduleMode.PAPER and live:
-        raise OptionError("schedule paper waits for later frames, which a live stream cannot; take causal")
-    if mode is ScheduleMode.EVERY_FRAME:
-        if interval not in (None, 1):
-            raise OptionError(f"interval {interval} needs a schedule other than every-frame")
-        if flow is not None:
-            raise OptionError(f"flow {flow} needs a schedule other than every-frame")
-        return ScheduleConfig()
-    if manifest.capabilities.temporal == "none":
-        raise OptionError(
-            f"the bundle {manifest.name} has no schedule {mode}: it takes every frame by itself"
-        )
-    if interval is None:
-        interval = own.interval if own.mode is not ScheduleMode.EVERY_FRAME else INTERVAL
-    budget = own.budget if mode in (ScheduleMode.CAUSAL, ScheduleMode.ADAPTIVE) else None
-    try:
-        return replace(
-            own,
-            mode=mode,
-            interval=interval,
-            budget=budget,
-            flow=own.flow if flow is None else flow,
-            encodes=own.encodes if encodes is None else encodes,
-        )
-    except ScheduleError as error:
-        raise OptionError(str(error)) from error
+    return OnlineFeatures(propagation, schedule, resume)
 
 
 class SingleFeatures:
@@ -174,6 +125,9 @@ class SingleFeatures:
         yield from ()
         return []
 
+    def snapshot(self) -> None:
+        """Nothing is remembered beside features."""
+
     def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Nothing is learned from it."""
 
@@ -181,9 +135,16 @@ class SingleFeatures:
 class OnlineFeatures:
     """Frame by frame: a frame is a key frame, or borrows from the last one."""
 
-    def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
+    def __init__(
+        self,
+        propagation: Propagation,
+        schedule: ScheduleConfig,
+        resume: Mapping[str, Any] | None = None,
+    ) -> None:
         self._propagation, self._range = propagation, schedule.encoding_range
-        self._scheduler = KeyFrameScheduler(schedule)
+        self._scheduler = (
+            KeyFrameScheduler(schedule) if resume is None else KeyFrameScheduler.restored(schedule, resume)
+        )
         self.learns = schedule.mode is ScheduleMode.ADAPTIVE
         self._keys = RecentKeys(propagation, schedule)
         self._people_hw = np.zeros((1, 1), bool)
@@ -237,6 +198,10 @@ class OnlineFeatures:
         yield from ()
         return []
 
+    def snapshot(self) -> Mapping[str, Any]:
+        """What the scheduler remembers."""
+        return self._scheduler.snapshot()
+
     def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Remember it for the next observation."""
         self._people_hw = people_hw
@@ -268,6 +233,9 @@ class SegmentFeatures:
     def finish(self) -> Steps[Sequence[Ready]]:
         """All frames that are left."""
         return (yield from self._compute(self._plan.finish()))
+
+    def snapshot(self) -> None:
+        """Nothing is remembered beside features."""
 
     def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Nothing is learned from it."""

@@ -21,10 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
+from partstream_server.choice import choose_schedule
 from partstream_server.decode import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
-from partstream_server.features import Ready, choose_schedule
+from partstream_server.features import Ready
 from partstream_server.prefetch import Prefetch
 from partstream_server.session import Read, Session, SessionConfig, drive
 from partstream_server.timing import StageClock

@@ -14,9 +14,9 @@ that a stream remembers is in its session, so streams cannot leak identities int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -85,6 +85,8 @@ class SessionSnapshot:
     """Of the last frame that was parsed."""
     frame_ms: float
     """Time between frames; 0 where it is not known."""
+    schedule: Mapping[str, Any] | None = None
+    """What the schedule remembers, in plain JSON values: the rest of a budget of key frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +138,9 @@ class Session:
         tracker_config = replace(config.tracker, new_track_score=sure)
         self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
         self._resume, self._paused_ms = resume, paused_ms
-        self._features = make_features(manifest, config.schedule or manifest.schedule)
+        self._features = make_features(
+            manifest, config.schedule or manifest.schedule, resume=resume.schedule if resume else None
+        )
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
         self._last_pushed = -1
         self._last_index: int | None = None
@@ -148,7 +152,9 @@ class Session:
         """What another session needs to go on from here; None before the first frame."""
         if self._last_index is None:
             return self._resume
-        return SessionSnapshot(snapshot(self._tracker, max_bytes=max_bytes), self._last_index, self._frame_ms)
+        schedule = self._features.snapshot()
+        tracker = snapshot(self._tracker, max_bytes=max_bytes)
+        return SessionSnapshot(tracker, self._last_index, self._frame_ms, schedule)
 
     def takes(self, index: int) -> bool:
         """Whether a frame is parsed at all, or passed over because of `every`."""

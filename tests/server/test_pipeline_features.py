@@ -13,9 +13,9 @@ from partstream_core.errors import OptionError
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult, frame_to_json
 from partstream_core.schedule import ScheduleConfig, ScheduleMode, Triggers
+from partstream_server.choice import INTERVAL, choose_schedule
 from partstream_server.decode import Frame
 from partstream_server.engine import Engine, create_engine
-from partstream_server.features import INTERVAL, choose_schedule
 from partstream_server.figures import scene
 from partstream_server.guess import dis_guess
 from partstream_server.motion.events import TrackEvents

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from partstream_core import rle
 from partstream_core.results import FrameResult, frame_to_json
+from partstream_core.schedule import Budget, ScheduleConfig, ScheduleMode
 from partstream_server.decode.frame import Frame, Image
 from partstream_server.engine import Engine, create_engine
 from partstream_server.session import Session, SessionConfig, drive
@@ -125,6 +126,35 @@ def test_a_stream_that_goes_on_from_a_token_keeps_its_identities(exact: Engine, 
     (parsed,) = drive(again.push(frame, 0), exact)
     assert before
     assert sorted(one.identity for one in parsed.result.people) == before
+
+
+def test_a_stream_that_goes_on_keeps_to_its_budget_of_key_frames(exact: Engine) -> None:
+    budget = Budget(keys_per_second=1, burst=1, borrow=2)
+    config = SessionConfig(schedule=ScheduleConfig(mode=ScheduleMode.CAUSAL, interval=2, budget=budget))
+    clip, maker = walk(8), TokenMaker(SECRET, exact.bundle.manifest, lifetime_s=600)
+
+    def keys(session: Session, first: int) -> str:
+        found = ""
+        for index in range(first, first + 4):
+            (parsed,) = drive(session.push(Frame(index, index / 25, clip[index]), index), exact)
+            found += "K" if parsed.result.key_frame else "-"
+        return found
+
+    session = Session(exact.bundle.manifest, config)
+    assert keys(session, 0) == "K---"
+    snapshot = maker.read(maker.make(session, 0.0), 1.0).snapshot
+    again = Session(exact.bundle.manifest, config, resume=snapshot, paused_ms=1000.0)
+    assert keys(again, 4) == "K---", "the first frame has nothing to borrow from; no other can be afforded"
+    left = again.snapshot(max_bytes=30_000)
+    assert left is not None
+    assert left.schedule is not None
+    assert left.schedule["tokens"] < 0
+
+
+def test_a_token_without_a_schedule_is_read(exact: Engine) -> None:
+    session, _ = started(exact, walk(1))
+    maker = TokenMaker(SECRET, exact.bundle.manifest, lifetime_s=600)
+    assert maker.read(maker.make(session, 0.0), 1.0).snapshot.schedule is None
 
 
 def test_tokens_are_small(exact: Engine) -> None:

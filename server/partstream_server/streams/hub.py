@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from partstream_core.errors import PartstreamError
+from partstream_server.choice import choose_schedule
 from partstream_server.decode import MediaLimits
 from partstream_server.engine import Engine
-from partstream_server.features import choose_schedule
 from partstream_server.parser import model_info
 from partstream_server.session import Session, SessionConfig
 from partstream_server.streams.errors import (

@@ -1,6 +1,9 @@
 """Resume tokens: a session's snapshot, signed, with a date, for one bundle.
 
-    magic 4 | issued at f64 | last index u64 | frame ms f64 | bundle 16 | tracker | HMAC-SHA256
+    magic 4 | issued at f64 | last index u64 | frame ms f64 | bundle 16 | n u16 | schedule n | tracker
+    | HMAC-SHA256
+
+The schedule is JSON, or nothing.
 
 Servers that share a secret take each other's tokens. A token can be read by its holder (it says what the
 people of their own stream look like to the network) but not changed.
@@ -21,9 +24,10 @@ from partstream_server.session import Session, SessionSnapshot
 from partstream_server.streams.errors import ForeignTokenError, ResumeTokenError, TokenExpiredError
 
 MAX_TOKEN_BYTES: Final = 32_000
-_MAGIC: Final = b"PST1"
-_HEADER: Final = struct.Struct("<4sdQd16s")
+_MAGIC: Final = b"PST2"
+_HEADER: Final = struct.Struct("<4sdQd16sH")
 _SIGNATURE_BYTES: Final = 32
+_MAX_SCHEDULE_BYTES: Final = 1000
 _CLOCK_SKEW_S: Final = 60.0
 """How far the clocks of servers that share a secret may be apart."""
 
@@ -51,12 +55,17 @@ class TokenMaker:
             session: Not running at the moment.
             now_s: Seconds since 1970.
         """
-        room = MAX_TOKEN_BYTES - _HEADER.size - _SIGNATURE_BYTES
+        room = MAX_TOKEN_BYTES - _HEADER.size - _SIGNATURE_BYTES - _MAX_SCHEDULE_BYTES
         snapshot = session.snapshot(max_bytes=room)
         if snapshot is None:
             return b""
-        header = _HEADER.pack(_MAGIC, now_s, snapshot.last_index, snapshot.frame_ms, self._bundle)
-        return self._signed(header + snapshot.tracker)
+        schedule = b"" if snapshot.schedule is None else json.dumps(snapshot.schedule).encode()
+        if len(schedule) > _MAX_SCHEDULE_BYTES:
+            schedule = b""  # a stream goes on without its budget rather than not at all
+        header = _HEADER.pack(
+            _MAGIC, now_s, snapshot.last_index, snapshot.frame_ms, self._bundle, len(schedule)
+        )
+        return self._signed(header + schedule + snapshot.tracker)
 
     def read(self, token: bytes, now_s: float) -> Resumption:
         """Where a token says that a stream stopped.
@@ -70,7 +79,7 @@ class TokenMaker:
             raise ResumeTokenError(
                 "the resume token was not made by this server or one that shares its secret; begin anew"
             )
-        magic, issued_s, last_index, frame_ms, bundle = _HEADER.unpack_from(body)
+        magic, issued_s, last_index, frame_ms, bundle, num_bytes = _HEADER.unpack_from(body)
         if magic != _MAGIC:
             raise ResumeTokenError("the resume token is of another version; begin anew")
         age_s = now_s - issued_s
@@ -81,7 +90,9 @@ class TokenMaker:
         if bundle != self._bundle:
             raise ForeignTokenError("the resume token is of another bundle; begin anew")
         frame_ms = frame_ms if math.isfinite(frame_ms) else 0.0
-        snapshot = SessionSnapshot(body[_HEADER.size :], last_index, frame_ms)
+        tracker_at = _HEADER.size + num_bytes
+        schedule = json.loads(body[_HEADER.size : tracker_at]) if num_bytes else None
+        snapshot = SessionSnapshot(body[tracker_at:], last_index, frame_ms, schedule)
         return Resumption(snapshot, max(0.0, age_s * 1000))
 
     def _signed(self, body: bytes) -> bytes:

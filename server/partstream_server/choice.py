@@ -1,0 +1,67 @@
+"""Which schedule a stream follows, of what its caller asks for and what suits its bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from partstream_core.errors import OptionError
+from partstream_core.manifest import Manifest
+from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleError, ScheduleMode
+
+INTERVAL = 3
+"""Frames a segment where neither caller nor bundle says (the papers' l)."""
+
+
+def choose_schedule(
+    manifest: Manifest,
+    *,
+    mode: ScheduleMode | None,
+    interval: int | None,
+    live: bool,
+    flow: FlowSource | None = None,
+    encodes: bool | None = None,
+) -> ScheduleConfig:
+    """The schedule of a stream: what its caller asks for, and else what suits the bundle.
+
+    Args:
+        manifest: Of the bundle.
+        mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live.
+        interval: Asked for; None takes the bundle's.
+        live: Frames must be answered as they come.
+        flow: Asked for; None takes the bundle's.
+        encodes: Whether key frames are encoded with former ones; None takes the bundle's.
+
+    Raises:
+        OptionError: The bundle, or a live stream, cannot follow it.
+    """
+    own = manifest.schedule
+    if mode is None:
+        mode = own.mode
+        if own.mode is not ScheduleMode.EVERY_FRAME and not live:
+            mode = ScheduleMode.PAPER
+    if mode is ScheduleMode.PAPER and live:
+        raise OptionError("schedule paper waits for later frames, which a live stream cannot; take causal")
+    if mode is ScheduleMode.EVERY_FRAME:
+        if interval not in (None, 1):
+            raise OptionError(f"interval {interval} needs a schedule other than every-frame")
+        if flow is not None:
+            raise OptionError(f"flow {flow} needs a schedule other than every-frame")
+        return ScheduleConfig()
+    if manifest.capabilities.temporal == "none":
+        raise OptionError(
+            f"the bundle {manifest.name} has no schedule {mode}: it takes every frame by itself"
+        )
+    if interval is None:
+        interval = own.interval if own.mode is not ScheduleMode.EVERY_FRAME else INTERVAL
+    budget = own.budget if mode in (ScheduleMode.CAUSAL, ScheduleMode.ADAPTIVE) else None
+    try:
+        return replace(
+            own,
+            mode=mode,
+            interval=interval,
+            budget=budget,
+            flow=own.flow if flow is None else flow,
+            encodes=own.encodes if encodes is None else encodes,
+        )
+    except ScheduleError as error:
+        raise OptionError(str(error)) from error
