@@ -22,7 +22,7 @@ from partstream_export.aten_proposals import NEVER, Proposals, at_least_a_pixel,
 from partstream_export.aten_regions import regions_of
 from partstream_export.folding import folded
 from partstream_export.graphs import GraphDefinition, floats, indices
-from partstream_models.networks.aten import ATEN
+from partstream_models.networks.aten import ATEN, ATENConfig
 from partstream_models.networks.conv_gru import ConvGRU
 from partstream_models.networks.conv_lstm import ConvLSTM, LSTMState
 from partstream_models.networks.deeplab_v3_plus import FEATURE_STRIDE
@@ -36,16 +36,15 @@ _SIDES = ("height/4", "width/4")
 FLOW = floats("flow", "batch", 2, *_SIDES)
 
 
-def check_exportable(network: ATEN) -> None:
-    """Pass if a bundle can be made of a network.
+def check_exportable(config: ATENConfig) -> None:
+    """Pass if a bundle can be made of such a network.
 
     Raises:
         ValueError: It has no people, other parts than the service's, or encodes without warping.
     """
-    config = network.config
-    if not isinstance(network.heads, ParsingRCNN):
+    if not config.instances:
         raise ValueError(
-            "a network without an instance branch finds no people, so no bundle can be made of it"
+            "no bundle can be made of a network without an instance branch: it finds no people"
         )
     if config.heads.num_classes != NUM_PARTS:
         raise ValueError(f"a bundle has {NUM_PARTS} classes of parts, the network {config.heads.num_classes}")
@@ -59,7 +58,7 @@ def aten_graphs(network: ATEN) -> tuple[GraphDefinition, ...]:
     Raises:
         ValueError: No bundle can be made of this network.
     """
-    check_exportable(network)
+    check_exportable(network.config)
     lean = folded(network)
     heads = lean.heads
     assert isinstance(heads, ParsingRCNN)

@@ -173,10 +173,10 @@ def export_aten(request: Request, out: Path, *, force: bool) -> None:
         from partstream_models.training.aten_recipes import ATEN_RECIPES  # noqa: PLC0415
 
         recipe = ATEN_RECIPES[known_recipe(request.recipe, ATEN_RECIPES)]()
+        check_exportable(recipe.network)
         network = made_network(
             lambda: ATEN(recipe.network), request.checkpoint, recipe=recipe.name, seed=request.seed
         )
-        check_exportable(network)
         side = recipe.test_view.longer_side or max(recipe.size)
         defaults = aten_thresholds(network)
         bundle = request.bundle(longer_side=side, defaults=defaults, schedule=SCHEDULE)

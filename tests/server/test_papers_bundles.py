@@ -37,6 +37,7 @@ from tests.server.running_server import Running, serving
 
 WIDTH, HEIGHT = LONGER_SIDE, 96
 """The size of the network's input too, so that nothing is resized."""
+pytestmark = pytest.mark.slow  # two exports before the first test
 PAPER = ScheduleConfig(mode=ScheduleMode.PAPER, interval=3, encoding_range=2)
 
 
