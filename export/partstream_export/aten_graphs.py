@@ -43,9 +43,7 @@ def check_exportable(config: ATENConfig) -> None:
         ValueError: It has no people, other parts than the service's, or encodes without warping.
     """
     if not config.instances:
-        raise ValueError(
-            "no bundle can be made of a network without an instance branch: it finds no people"
-        )
+        raise ValueError("no bundle can be made of a network without an instance branch: it finds no people")
     if config.heads.num_classes != NUM_PARTS:
         raise ValueError(f"a bundle has {NUM_PARTS} classes of parts, the network {config.heads.num_classes}")
     if not config.aligned:
