@@ -25,7 +25,8 @@ def choose_schedule(
 
     Args:
         manifest: Of the bundle.
-        mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live.
+        mode: Asked for; None takes the bundle's, or `paper` in its place where frames need not be live, and
+            `causal` in place of `paper` where they must.
         interval: Asked for; None takes the bundle's.
         live: Frames must be answered as they come.
         flow: Asked for; None takes the bundle's.
@@ -36,9 +37,7 @@ def choose_schedule(
     """
     own = manifest.schedule
     if mode is None:
-        mode = own.mode
-        if own.mode is not ScheduleMode.EVERY_FRAME and not live:
-            mode = ScheduleMode.PAPER
+        mode = _own_mode(own.mode, live=live)
     if mode is ScheduleMode.PAPER and live:
         raise OptionError("schedule paper waits for later frames, which a live stream cannot; take causal")
     if mode is ScheduleMode.EVERY_FRAME:
@@ -65,3 +64,10 @@ def choose_schedule(
         )
     except ScheduleError as error:
         raise OptionError(str(error)) from error
+
+
+def _own_mode(mode: ScheduleMode, *, live: bool) -> ScheduleMode:
+    """What a bundle's mode comes to where nothing is asked for."""
+    if not live:
+        return mode if mode is ScheduleMode.EVERY_FRAME else ScheduleMode.PAPER
+    return ScheduleMode.CAUSAL if mode is ScheduleMode.PAPER else mode

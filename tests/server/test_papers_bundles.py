@@ -4,7 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from partstream_core.errors import BundleError
-from partstream_core.manifest import MANIFEST_NAME, sha256_of
+from partstream_core.manifest import MANIFEST_NAME, load_manifest, sha256_of
 from partstream_core.results import FrameResult
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_models.networks.aten import ATEN
 from partstream_models.video_methods import AdaptiveTemporalEncoding, DeepFeatureFlow
+from partstream_server.choice import choose_schedule
 from partstream_server.decode import Frame
 from partstream_server.engine import Engine, create_engine
 from partstream_server.figures import scene
@@ -180,6 +181,13 @@ def test_without_encoding_a_causal_schedule_is_deep_feature_flow(
         for frame, feature in features:
             wanted = aten.network.part_logits(feature).softmax(dim=1)[0].numpy()
             assert np.abs(followed.parts[frame] - wanted).max() < 1e-3, frame
+
+
+def test_files_have_the_papers_schedule_and_live_streams_one_that_never_waits(aten: AtenBundle) -> None:
+    manifest = load_manifest(aten.folder)
+    assert choose_schedule(manifest, mode=None, interval=None, live=False) == PAPER
+    causal = replace(PAPER, mode=ScheduleMode.CAUSAL)
+    assert choose_schedule(manifest, mode=None, interval=None, live=True) == causal
 
 
 @pytest.mark.parametrize("mode", ["causal", "adaptive"])
