@@ -91,6 +91,7 @@ def train(  # noqa: PLR0913 - the options of a command
     ] = None,
     resnet: _Checkpoint = None,
     flownet: _Checkpoint = None,
+    dla: _Checkpoint = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the training process.")] = 2,
     workers: Annotated[int, typer.Option(min=0, help="Processes (live) or threads that draw batches.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
@@ -120,6 +121,7 @@ def train(  # noqa: PLR0913 - the options of a command
             evaluate_every=evaluate_every,
             resnet=resnet,
             flownet=flownet,
+            dla=dla,
             start_from=start_from,
         )
         choices = PaperChoices(
@@ -135,7 +137,7 @@ def train(  # noqa: PLR0913 - the options of a command
         return
     plan = find_recipe(recipe)
     asked = {"--format": data_format, "--steps": steps, "--batch": batch, "--evaluate-every": evaluate_every}
-    for option, value in (asked | {"--resnet": resnet, "--flownet": flownet}).items():
+    for option, value in (asked | {"--resnet": resnet, "--flownet": flownet, "--dla": dla}).items():
         if value is not None:
             raise ValueError(f"{option} is for the papers' networks, and {recipe} is none")
     if weights is None:

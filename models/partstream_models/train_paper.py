@@ -76,7 +76,7 @@ def run_paper(
     recipe = find_paper_recipe(name, choices)
     with joined_team(environment, options.device) as (team, device):
         options = replace(options, device=device, team=team)
-        if any((options.resnet, options.flownet, options.start_from)):
+        if any((options.resnet, options.flownet, options.dla, options.start_from)):
             build(recipe, replace(options, device="cpu"))  # told before data is read, which takes minutes
         with team.leader_first():
             material = _material(recipe, choices, photos)

@@ -31,6 +31,9 @@ from partstream_models.networks.pretrained import load_dla
 from partstream_models.networks.pyramid_features import PyramidFeatures
 from partstream_models.networks.roi_align import roi_align
 from partstream_models.networks.roi_matrices import gather_regions, spread_regions
+from partstream_models.training.hvis_recipes import HVIS_RECIPES
+from partstream_models.training.paper import PaperOptions
+from partstream_models.training.paper_recipes import PAPER_RECIPES
 
 
 def image() -> Tensor:
@@ -242,3 +245,16 @@ def test_public_weights_of_the_trunk_arrive_where_they_belong(tmp_path: Path) ->
         load_dla(ours, tmp_path / "part.pth")
     with pytest.raises(ValueError, match="expected"):
         load_dla(DLA(DLAConfig(widths=(2, 3, 4, 5, 6, 8))), tmp_path / "dla34.pth")
+
+
+def test_training_starts_from_public_weights_of_the_trunk(tmp_path: Path) -> None:
+    theirs = DLA(HVISNET_REDUCED.trunk)
+    public = {public_dla_name(name): tensor for name, tensor in theirs.state_dict().items()}
+    torch.save(public, tmp_path / "dla34.pth")
+    options = PaperOptions(output_dir=tmp_path / "run", dla=tmp_path / "dla34.pth")
+    trunk = HVIS_RECIPES["hvisnet-reduced"]().build(options).backbone.trunk.state_dict()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(trunk[name], tensor), name
+    for recipe in ("aten-reduced", "flownet-s-reduced"):
+        with pytest.raises(ValueError, match=f"{recipe} has no DLA: leave --dla out"):
+            PAPER_RECIPES[recipe]().build(options)

@@ -71,6 +71,8 @@ class AtenRecipe:
         Raises:
             ValueError: A checkpoint does not fit.
         """
+        if options.dla is not None:
+            raise ValueError(f"{self.name} has no DLA: leave --dla out")
         network = ATEN(self.network)
         if options.resnet is not None:
             load_resnet(network.backbone.trunk, options.resnet)

@@ -162,6 +162,8 @@ class FlowRecipe:
         """The network as first published, without a scale map; ValueError where a checkpoint does not fit."""
         if options.resnet is not None:
             raise ValueError(f"{self.name} has no ResNet: leave --resnet out")
+        if options.dla is not None:
+            raise ValueError(f"{self.name} has no DLA: leave --dla out")
         network = FlowNetS(width=self.width)
         if options.flownet is not None:
             load_flownet_s(network, options.flownet)

@@ -18,6 +18,7 @@ from partstream_models.data.readers.formats import Known
 from partstream_models.data.readers.record import Recording
 from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.networks.hvisnet import HVISNET, HVISNET_REDUCED, HVISNet, HVISNetConfig, Masks
+from partstream_models.networks.pretrained import load_dla
 from partstream_models.training.fit import FitConfig, Optimiser
 from partstream_models.training.hvis_loss import HVISLoss, HVISLossConfig
 from partstream_models.training.hvis_scores import clips_scores
@@ -62,15 +63,18 @@ class HVISRecipe:
         return replace(self, fit=fit)
 
     def build(self, options: PaperOptions) -> HVISNet:
-        """The network.
+        """The network with the pretrained weights that were named.
 
         Raises:
-            ValueError: Weights were named for a network that is no part of it.
+            ValueError: A checkpoint does not fit, or is of a network that is no part of it.
         """
         for option, path in (("--resnet", options.resnet), ("--flownet", options.flownet)):
             if path is not None:
                 raise ValueError(f"{self.name} starts from none of {option}'s weights: leave it out")
-        return HVISNet(self.network)
+        network = HVISNet(self.network)
+        if options.dla is not None:
+            load_dla(network.backbone.trunk, options.dla)
+        return network
 
     def prepare(self, network: HVISNet, material: Material, options: PaperOptions) -> Prepared:
         """The draws of a data set or of composed clips, and how the network is judged on others."""

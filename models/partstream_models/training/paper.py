@@ -57,6 +57,8 @@ class PaperOptions:
     """ImageNet weights of a ResNet trunk, as torchvision publishes them."""
     flownet: Path | None = None
     """Weights of FlowNet-S."""
+    dla: Path | None = None
+    """ImageNet weights of a DLA-34 trunk, as its authors publish them."""
     start_from: Path | None = None
     """Weights of a run of ours."""
 
