@@ -19,7 +19,7 @@ from partstream_server.decode import Frame
 from partstream_server.engine import DeviceOptions, Engine, Tensors, create_engine
 from partstream_server.engine.device_tensor import DeviceTensor
 from partstream_server.engine.onnxruntime import OnnxRuntimeEngine, staying
-from partstream_server.engine.target import CUDA, cpu_target, cuda_options
+from partstream_server.engine.target import CUDA, cpu_target, cuda_options, require_device
 from partstream_server.figures import scene
 from partstream_server.infer import instance_rows, shrink, to_tensor
 from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
@@ -205,6 +205,11 @@ def test_cuda_that_is_not_there_is_refused_with_what_to_install(engine: Engine) 
         pytest.skip("this ONNX Runtime has CUDA")
     with pytest.raises(EngineError, match="onnxruntime-gpu"):
         create_engine(engine.bundle.directory, provider="cuda")
+
+
+def test_a_device_that_the_driver_does_not_know_is_refused_before_a_runtime_looks_for_it() -> None:
+    with pytest.raises(EngineError, match=r"cuda was asked for, but there is no (NVIDIA driver|CUDA device)"):
+        require_device(1_000)
 
 
 def test_a_session_that_computes_elsewhere_than_asked_is_refused(engine: Engine) -> None:

@@ -4,6 +4,7 @@ Source: the CUDA driver API (cuDeviceGetAttribute), TensorRT's NvInferRuntimeBas
 """
 
 import ctypes
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Final
 from partstream_core.errors import EngineError
 
 Load = Callable[[str], Any]
-DRIVER: Final = "libcuda.so.1"
+DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 TENSORRT_LIBRARIES: Final = ("libnvinfer.so.10", "libnvonnxparser.so.10")
 """Of TensorRT 10, which ONNX Runtime is linked with; in the order in which they need each other."""
 _MAJOR, _MINOR = 75, 76

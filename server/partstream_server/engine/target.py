@@ -16,6 +16,7 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from partstream_core.errors import EngineError
+from partstream_core.nvidia import compute_capability
 from partstream_core.tensorrt import Profile
 from partstream_server.engine.base import DeviceOptions
 
@@ -85,13 +86,14 @@ def cuda_target(precision: str, device: DeviceOptions) -> Target:
     """A CUDA device: f32, or tf32 where auto is asked for, which a device older than Ampere ignores.
 
     Raises:
-        EngineError: ONNX Runtime has no CUDA in it, or the precision is another one.
+        EngineError: ONNX Runtime has no CUDA in it, there is no such device, or the precision is another one.
     """
     if precision not in ("auto", "f32", "tf32"):
         raise EngineError(
             f"the cuda provider computes in f32 or tf32, not {precision}; tensorrt has fp16 and int8"
         )
     trouble = require_provider(CUDA, "cuda")
+    require_device(device.index)
     chosen = "tf32" if precision == "auto" else precision
     return Target(
         provider="cuda",
@@ -119,6 +121,18 @@ def cuda_options(precision: str, device: DeviceOptions) -> dict[str, str]:
     if device.memory_bytes:
         options["gpu_mem_limit"] = str(device.memory_bytes)
     return options
+
+
+def require_device(index: int) -> None:
+    """Refuse a device that the driver does not know, before a runtime stumbles over it.
+
+    Raises:
+        EngineError: There is no driver, or no such device.
+    """
+    try:
+        compute_capability(index)
+    except EngineError as error:
+        raise EngineError(f"cuda was asked for, but {error}") from error
 
 
 def require_provider(execution_provider: str, name: str) -> str:
