@@ -16,6 +16,23 @@ import numpy.typing as npt
 _local = threading.local()
 
 
+def dis_flow(
+    current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
+) -> npt.NDArray[np.float32]:
+    """Flow as `dis_guess` gives it, found one octave finer on fewer patches and not smoothed.
+
+    Where no network weighs it, this is the better one: nearer on still backgrounds, in no more time.
+    """
+    if not hasattr(_local, "fine"):
+        fine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        fine.setFinestScale(1)
+        fine.setPatchStride(6)
+        fine.setGradientDescentIterations(12)
+        fine.setVariationalRefinementIterations(0)
+        _local.fine = fine
+    return _to_cells(_local.fine.calc(current_hw, reference_hw, None), stride)
+
+
 def dis_guess(
     current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
 ) -> npt.NDArray[np.float32]:
@@ -28,8 +45,12 @@ def dis_guess(
     """
     if not hasattr(_local, "dis"):  # its buffers are no more than one thread's
         _local.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    height, width = current_hw.shape
-    flow_hw2 = _local.dis.calc(current_hw, reference_hw, None)
+    return _to_cells(_local.dis.calc(current_hw, reference_hw, None), stride)
+
+
+def _to_cells(flow_hw2: npt.NDArray[np.float32], stride: int) -> npt.NDArray[np.float32]:
+    """Flow between images of half the network's size as a feature map has it."""
+    height, width = flow_hw2.shape[:2]
     cells = (width * 2 // stride, height * 2 // stride)
     small_hw2 = cv2.resize(flow_hw2, cells, interpolation=cv2.INTER_AREA) * (2 / stride)
     return np.ascontiguousarray(small_hw2.transpose(2, 0, 1), np.float32)

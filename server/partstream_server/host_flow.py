@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from partstream_core.schedule import FlowSource
 from partstream_server.decode import BlockMotion
-from partstream_server.guess import dis_guess
+from partstream_server.guess import dis_flow
 from partstream_server.infer import View
 from partstream_server.motion.field import Flow, between_sizes, places
 
@@ -34,7 +34,7 @@ def host_flow(source: FlowSource, current: View, reference: View, *, stride: int
         return np.zeros((2, height, width), np.float32)
     motion = current.since_key if source is FlowSource.CODEC else None
     if motion is None:
-        return dis_guess(current.half_grey_hw, reference.half_grey_hw, stride=stride)
+        return dis_flow(current.half_grey_hw, reference.half_grey_hw, stride=stride)
     rows, columns = motion.vectors_2hw.shape[1:]
     cells_2 = np.array([columns / motion.width, rows / motion.height], np.float32)
     return between_sizes(motion.vectors_2hw * cells_2[:, None, None], height=height, width=width)

@@ -29,7 +29,7 @@ from partstream_core.composite.truth import make_benchmark
 from partstream_core.metrics.flicker import carried
 from partstream_server.decode import open_video
 from partstream_server.engine import Engine, create_engine
-from partstream_server.guess import dis_guess
+from partstream_server.guess import dis_flow, dis_guess
 from partstream_server.infer import View
 from partstream_server.propagation import Propagation
 from partstream_server.request import Steps
@@ -64,7 +64,8 @@ class Estimators:
         medium_HW2 = np.asarray(self._medium.calc(greys[0], greys[1], start_HW2), np.float32)
         return {
             "network": drive(self._network(now, then), self._engine),
-            "DIS fast, half size": guess_2hw,
+            "flow `dis`": dis_flow(now.half_grey_hw, then.half_grey_hw, stride=self.stride) * self.stride,
+            "the network's guess": guess_2hw,
             "DIS medium": np.stack([pooled(part, self.stride) for part in np.moveaxis(medium_HW2, 2, 0)]),
             "none": np.zeros_like(guess_2hw),
         }
