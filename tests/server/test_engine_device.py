@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from partstream_core.errors import EngineError
-from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.decode import Frame
 from partstream_server.engine import DeviceOptions, Engine, Tensors, create_engine
 from partstream_server.engine.device_tensor import DeviceTensor
@@ -61,9 +61,12 @@ def image(engine: Engine, frame: int = 0, copies: int = 1) -> npt.NDArray[np.flo
     return np.repeat(to_tensor(small, engine.bundle.manifest.normalisation), copies, axis=0)
 
 
-def parse(engine: Engine, mode: ScheduleMode, *, num_frames: int = 5) -> list[ParsedFrame]:
+def parse(
+    engine: Engine, mode: ScheduleMode, *, flow: FlowSource = FlowSource.NETWORK, num_frames: int = 5
+) -> list[ParsedFrame]:
     interval = 1 if mode is ScheduleMode.EVERY_FRAME else 3
-    config = SessionConfig(score_threshold=0.2, schedule=ScheduleConfig(mode=mode, interval=interval))
+    schedule = ScheduleConfig(mode=mode, interval=interval, flow=flow)
+    config = SessionConfig(score_threshold=0.2, schedule=schedule)
     session = Session(engine.bundle.manifest, config)
     parsed: list[ParsedFrame] = []
     for index in range(num_frames):
@@ -78,6 +81,12 @@ def test_a_stream_is_parsed_the_same_whether_tensors_stay_on_the_device_or_not(
 ) -> None:
     ours, theirs = parse(keeping, mode), parse(plain, mode)
     assert len(ours) == 5
+    assert any(one.result.people for one in ours)
+    assert [one.result for one in ours] == [one.result for one in theirs]
+
+
+def test_features_that_the_host_warps_are_the_same_too(keeping: OnnxRuntimeEngine, plain: Engine) -> None:
+    ours, theirs = (parse(one, ScheduleMode.CAUSAL, flow=FlowSource.DIS) for one in (keeping, plain))
     assert any(one.result.people for one in ours)
     assert [one.result for one in ours] == [one.result for one in theirs]
 
