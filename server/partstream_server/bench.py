@@ -135,7 +135,7 @@ def run_bench(config: BenchConfig) -> Report:
         size, decode_ms = _time_decoding(video, config.num_frames)
         runs: list[Run] = []
         peak_mb = 0.0
-        for precision in PRECISIONS:
+        for precision in PRECISIONS if config.provider not in ("cuda", "tensorrt") else PRECISIONS[:1]:
             for num_threads in THREADS:
                 engine = create_engine(
                     config.bundle, provider=config.provider, precision=precision, num_threads=num_threads
@@ -193,7 +193,7 @@ def _schedules(config: BenchConfig, engine: Engine) -> list[ScheduleConfig]:
         asked = ParseOptions(
             schedule=config.schedule, interval=config.interval, flow=config.flow, encodes=config.encodes
         )
-        return [asked.schedule_for(manifest)]
+        return [asked.schedule_for(engine)]
     if manifest.capabilities.temporal == "none":
         return [ScheduleConfig()]
     return [
@@ -202,6 +202,7 @@ def _schedules(config: BenchConfig, engine: Engine) -> list[ScheduleConfig]:
             mode=ScheduleMode.CAUSAL,
             interval=config.interval or INTERVAL,
             flow=config.flow,
+            device=engine.device,
             encodes=config.encodes,
             live=True,
         ),

@@ -19,6 +19,7 @@ def choose_schedule(
     interval: int | None,
     live: bool,
     flow: FlowSource | None = None,
+    device: str = "cpu",
     encodes: bool | None = None,
 ) -> ScheduleConfig:
     """The schedule of a stream: what its caller asks for, and else what suits the bundle.
@@ -29,7 +30,8 @@ def choose_schedule(
             `causal` in place of `paper` where they must.
         interval: Asked for; None takes the bundle's.
         live: Frames must be answered as they come.
-        flow: Asked for; None takes the bundle's.
+        flow: Asked for; None takes the bundle's, or the network's where features lie on another device.
+        device: Where features lie.
         encodes: Whether key frames are encoded with former ones; None takes the bundle's.
 
     Raises:
@@ -50,6 +52,8 @@ def choose_schedule(
         raise OptionError(
             f"the bundle {manifest.name} has no schedule {mode}: it takes every frame by itself"
         )
+    if flow is None:
+        flow = own.flow if device == "cpu" else FlowSource.NETWORK
     if interval is None:
         interval = own.interval if own.mode is not ScheduleMode.EVERY_FRAME else INTERVAL
     budget = own.budget if mode in (ScheduleMode.CAUSAL, ScheduleMode.ADAPTIVE) else None
@@ -59,7 +63,7 @@ def choose_schedule(
             mode=mode,
             interval=interval,
             budget=budget,
-            flow=own.flow if flow is None else flow,
+            flow=flow,
             encodes=own.encodes if encodes is None else encodes,
         )
     except ScheduleError as error:

@@ -109,7 +109,7 @@ def parse_command(
     )
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
-        options.schedule_for(engine.bundle.manifest)
+        options.schedule_for(engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
     batch = Batch(engine, options, Wanted(overlay, part_maps), console=Console(stderr=True))

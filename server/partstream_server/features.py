@@ -160,10 +160,9 @@ class OnlineFeatures:
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame, ready at once."""
         self.pass_over(frame)
-        view.since_key = self._since_key
         if self._keys.empty:
             self._scheduler.forget_key()
-        described = yield from self._propagation.describe(view)
+        described = yield from self._propagation.describe(view, self._since_key)
         borrowed, observation = None, None
         if self._scheduler.needs_observation:
             borrowed = yield from self._keys.borrow(described)

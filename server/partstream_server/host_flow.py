@@ -20,19 +20,27 @@ from partstream_server.motion.field import Flow, between_sizes, places
 Tensor = npt.NDArray[Any]
 
 
-def host_flow(source: FlowSource, current: View, reference: View, *, stride: int) -> Flow:
+def host_flow(
+    source: FlowSource,
+    current: View,
+    reference: View,
+    *,
+    stride: int,
+    since_key: BlockMotion | None = None,
+) -> Flow:
     """The flow between two frames, [2, h, w], as a source other than the network tells it.
 
     Args:
         source: dis, codec or none. Codec motion that is not known is searched for as dis does.
-        current: For codec, `since_key` must lead to the reference.
+        current: The frame.
         reference: The key frame.
         stride: Of the feature map.
+        since_key: For codec: the source's motion from the frame to the reference, where it is known.
     """
     height, width = (side // stride for side in current.tensor_BCHW.shape[-2:])
     if source is FlowSource.NONE:
         return np.zeros((2, height, width), np.float32)
-    motion = current.since_key if source is FlowSource.CODEC else None
+    motion = since_key if source is FlowSource.CODEC else None
     if motion is None:
         return dis_flow(current.half_grey_hw, reference.half_grey_hw, stride=stride)
     rows, columns = motion.vectors_2hw.shape[1:]

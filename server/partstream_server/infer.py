@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from partstream_core.manifest import BATCH_INDEX, InputSpec, Manifest, Normalisation
 from partstream_core.nms import non_maximum_suppression
-from partstream_server.decode import BlockMotion
 from partstream_server.motion.measure import SceneView, scene_view
 from partstream_server.request import EngineRequest, Steps
 from partstream_server.values import FloatArray, Inference
@@ -38,8 +37,6 @@ class View:
     """A frame as the network sees it; what not every bundle reads is made when it is asked for."""
 
     def __init__(self, image: npt.NDArray[np.uint8], manifest: Manifest) -> None:
-        self.since_key: BlockMotion | None = None
-        """Motion to the stream's last key frame, where the source tells it."""
         self.height, self.width = image.shape[:2]
         network_width, network_height = network_size(self.width, self.height, manifest.input)
         self._small = shrink(image, width=network_width, height=network_height)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from partstream_core.manifest import Manifest
+from partstream_core.errors import MediaError
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.choice import choose_schedule
@@ -62,17 +62,18 @@ class ParseOptions(BaseModel):
     encodes: bool | None = None
     """Whether key frames are encoded with former ones; None leaves it to the bundle."""
 
-    def schedule_for(self, manifest: Manifest) -> ScheduleConfig:
-        """Which frames of a file are key frames.
+    def schedule_for(self, engine: Engine) -> ScheduleConfig:
+        """Which frames of a file are key frames, of what an engine can do.
 
         Raises:
             OptionError: The bundle cannot follow it.
         """
         return choose_schedule(
-            manifest,
+            engine.bundle.manifest,
             mode=self.schedule,
             interval=self.interval,
             flow=self.flow,
+            device=engine.device,
             encodes=self.encodes,
             live=False,
         )
@@ -126,7 +127,7 @@ class MediaParser:
         self.model = model_info(engine)
         self._engine, self._clock = engine, clock or StageClock()
         manifest = engine.bundle.manifest
-        schedule = options.schedule_for(manifest)
+        schedule = options.schedule_for(engine)
         config = SessionConfig(
             score_threshold=options.score_threshold,
             every=options.every,
@@ -173,13 +174,23 @@ class MediaParser:
     def _look(self) -> Iterator[Frame | Ready]:
         """Every frame in order: ready to be parsed, or as it is where it is passed over."""
         waiting: deque[Frame | Ready] = deque()
-        for frame in self._frames:
+        failure: MediaError | None = None
+        frames = iter(self._frames)
+        while True:
+            try:
+                frame = next(frames, None)
+            except MediaError as error:  # the frames before it that wait are answered first
+                frame, failure = None, error
+            if frame is None:
+                break
             waiting.append(frame)
             steps = self._session.look(frame, time.monotonic() * 1000)
             yield from self._in_order(waiting, drive(steps, self._engine, clock=self._clock))
         if not self._closing.is_set():
             last = drive(self._session.look_at_last(), self._engine, clock=self._clock)
             yield from self._in_order(waiting, last)
+        if failure is not None:
+            raise failure
 
     def _in_order(self, waiting: deque[Frame | Ready], many: Sequence[Ready]) -> Iterator[Frame | Ready]:
         """What need not wait any longer: up to the first frame that is to be parsed and not ready."""

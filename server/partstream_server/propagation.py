@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from partstream_core.manifest import Manifest
 from partstream_core.schedule import FlowSource, ScheduleConfig
+from partstream_server.decode import BlockMotion
 from partstream_server.guess import dis_guess
 from partstream_server.host_flow import host_flow, warp_on_host
 from partstream_server.infer import View
@@ -37,6 +38,8 @@ class Described:
 
     view: View
     maps: Mapping[str, Tensor]
+    since_key: BlockMotion | None = None
+    """Motion to the stream's last key frame, where the source tells it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,17 +86,17 @@ class Propagation:
         outputs = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
         return outputs["feature"]
 
-    def describe(self, view: View) -> Steps[Described]:
+    def describe(self, view: View, since_key: BlockMotion | None = None) -> Steps[Described]:
         """The frame, as flow reads it."""
         if not self._describes or self._flow is not FlowSource.NETWORK:
-            return Described(view, {})
+            return Described(view, {}, since_key)
         return Described(view, (yield EngineRequest("describe", {"half_image": view.half_tensor_BCHW})))
 
     def borrow(self, frame: Described, key: Described, feature: Tensor) -> Steps[Borrowed]:
         """A feature of a key frame, carried to another frame."""
         if self._flow is not FlowSource.NETWORK:
             stride = self._manifest.strides.feature
-            flow_2hw = host_flow(self._flow, frame.view, key.view, stride=stride)
+            flow_2hw = host_flow(self._flow, frame.view, key.view, stride=stride, since_key=frame.since_key)
             return Borrowed(warp_on_host(feature, flow_2hw), flow_2hw[None], scale_deviation=0.0)
         told = self._told(frame, key) | {"feature": feature}
         if self._has_flow:

@@ -67,7 +67,7 @@ class Failing(PassOn):
         self._frames_left = after_frames
 
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-        if graph == "backbone":
+        if graph == "heads":
             if self._frames_left == 0:
                 self._frames_left = -1
                 raise self._error

@@ -130,6 +130,8 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(server:
         ("max_frames", "0"),
         ("max_frames", "many"),
         ("masks", "png"),
+        ("flow", "wind"),
+        ("encodes", "often"),
     ],
 )
 def test_a_wrong_value_of_an_option_is_refused(server: Running, option: str, value: str) -> None:
@@ -148,6 +150,8 @@ def test_an_unknown_option_is_refused_with_a_list_of_the_known_ones(server: Runn
         "masks",
         "schedule",
         "interval",
+        "flow",
+        "encodes",
     ]
 
 
@@ -243,5 +247,7 @@ def test_the_interface_is_documented(server: Running) -> None:
         "masks",
         "schedule",
         "interval",
+        "flow",
+        "encodes",
     ]
     assert str(codes_for("upload_too_large").http) in post["responses"]

@@ -60,7 +60,7 @@ def test_results_come_before_the_source_is_read_to_its_end(engine: Engine, clip:
 @pytest.mark.parametrize(
     ("mode", "flow"),
     [
-        (None, None),
+        (ScheduleMode.EVERY_FRAME, None),
         (ScheduleMode.CAUSAL, FlowSource.NETWORK),
         (ScheduleMode.CAUSAL, FlowSource.CODEC),
         (ScheduleMode.PAPER, FlowSource.DIS),
@@ -68,10 +68,10 @@ def test_results_come_before_the_source_is_read_to_its_end(engine: Engine, clip:
     ],
 )
 def test_stages_that_overlap_give_the_results_of_stages_that_do_not(
-    mode: ScheduleMode | None, flow: FlowSource | None, clip: Path
+    mode: ScheduleMode, flow: FlowSource | None, clip: Path
 ) -> None:
     engine = create_engine(precision="f32", num_threads=1)
-    options = ParseOptions(schedule=mode, interval=3 if mode else None, flow=flow)
+    options = ParseOptions(schedule=mode, interval=None if mode is ScheduleMode.EVERY_FRAME else 3, flow=flow)
     found = []
     for overlapped in (True, False):
         with MediaParser(clip, engine, options, overlapped=overlapped) as parser:
@@ -80,7 +80,7 @@ def test_stages_that_overlap_give_the_results_of_stages_that_do_not(
     assert found[0] == found[1]
     keys = [frame["key_frame"] for frame in found[0]]
     assert len(keys) == 12
-    assert all(keys) == (mode is None)
+    assert all(keys) == (mode is ScheduleMode.EVERY_FRAME)
 
 
 def test_frames_that_are_passed_over_stay_in_their_place_when_others_wait(clip: Path) -> None:

@@ -152,7 +152,8 @@ def test_a_stream_that_goes_on_keeps_to_its_budget_of_key_frames(exact: Engine) 
 
 
 def test_a_token_without_a_schedule_is_read(exact: Engine) -> None:
-    session, _ = started(exact, walk(1))
+    session = Session(exact.bundle.manifest, SessionConfig(schedule=ScheduleConfig()))
+    drive(session.push(Frame(0, 0.0, walk(1)[0]), 0), exact)
     maker = TokenMaker(SECRET, exact.bundle.manifest, lifetime_s=600)
     assert maker.read(maker.make(session, 0.0), 1.0).snapshot.schedule is None
 

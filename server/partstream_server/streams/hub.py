@@ -185,7 +185,13 @@ class StreamHub:
             score_threshold=config.score_threshold,
             every=config.every,
             masks=config.masks,
-            schedule=choose_schedule(manifest, mode=config.schedule, interval=config.interval, live=True),
+            schedule=choose_schedule(
+                manifest,
+                mode=config.schedule,
+                interval=config.interval,
+                device=self._engine.device,
+                live=True,
+            ),
         )
         if resumption is None:
             return Session(manifest, wanted)

@@ -149,7 +149,8 @@ class Workers:
             return
         assert driven.result is not None
         (parsed,) = driven.result
-        token = self._token(stream) if parsed.result.key_frame else b""
+        wanted = parsed.result.key_frame or stream.going_away
+        token = self._token(stream) if wanted else b""
         stream.settle(slot, parsed.result, latency, token)
 
     def _token(self, stream: Stream) -> bytes:
