@@ -16,6 +16,7 @@ from rich.console import Console
 from partstream_core.errors import BundleError
 from partstream_export.bundle_writer import check_target
 from partstream_export.console import read_object, show, tell_files, thresholds
+from partstream_export.int8_cli import int8_command
 from partstream_export.papers_cli import aten, hvisnet
 from partstream_export.parity import ParityError
 from partstream_export.tensorrt_cli import tensorrt_command
@@ -27,6 +28,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(aten)
 app.command()(hvisnet)
 app.command("tensorrt")(tensorrt_command)
+app.command("int8")(int8_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ from partstream_core.evaluate.runner import (
 )
 from partstream_core.report.collect import Collector
 from partstream_core.report.page import write_page
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 
 _FIGURES = ("ap_r_50", "ap_r_vol", "smotsa", "motsa", "motsp", "idf1", "hota", "num_switches", "num_clips")
 
@@ -33,6 +33,9 @@ def composite_command(
         ScheduleMode | None, typer.Option(help="Which frames are key frames; by default as it is used to.")
     ] = None,
     interval: Annotated[int | None, typer.Option(min=1, help="A key frame every n frames.")] = None,
+    flow: Annotated[
+        FlowSource | None, typer.Option(help="What tells how frames moved against their key frames.")
+    ] = None,
     clips: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the clips here for the next time.")
     ] = None,
@@ -46,7 +49,9 @@ def composite_command(
     """People, parts and identities in 24 made clips: AP^r, AP^r_vol, sMOTSA, IDF1, HOTA, by level."""
     console = Console(stderr=True)
     try:
-        command = PartstreamCommand(find_executable(partstream), bundle, schedule_options(schedule, interval))
+        command = PartstreamCommand(
+            find_executable(partstream), bundle, schedule_options(schedule, interval, flow)
+        )
         with console.status(f"making the clips and parsing them with {command.executable}"):
             collector = Collector() if report_file is not None else None
             report = evaluate(

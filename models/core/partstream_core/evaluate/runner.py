@@ -59,10 +59,10 @@ class PartstreamCommand:
         return self.parse(photos, output, "--independent")
 
 
-def schedule_options(schedule: str | None, interval: int | None) -> tuple[str, ...]:
+def schedule_options(schedule: str | None, interval: int | None, flow: str | None = None) -> tuple[str, ...]:
     """The schedule as `partstream parse` takes it."""
-    mode = () if schedule is None else ("--schedule", schedule)
-    return mode if interval is None else (*mode, "--interval", str(interval))
+    given = {"--schedule": schedule, "--interval": interval, "--flow": flow}
+    return tuple(word for name, value in given.items() if value is not None for word in (name, str(value)))
 
 
 def find_executable(given: str | None) -> Path:
