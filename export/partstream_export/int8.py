@@ -1,7 +1,7 @@
 """A bundle whose convolutions compute in 8-bit whole numbers, calibrated on photos.
 
-Weights are rounded to 256 steps a channel, activations a tensor, between the least and greatest value that the
-photos bring about; the graphs say so by pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime,
+Weights are rounded to 256 steps a channel, activations to 256 a tensor, between the least and greatest value
+that the photos bring about; the graphs say so by pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime,
 OpenVINO and TensorRT turn into 8-bit arithmetic. All other operators stay as they are.
 
 Shape suffixes: B batch, C colours, H and W network size.
@@ -128,13 +128,12 @@ def image_tensor(path: Path, manifest: Manifest) -> FloatArray:
     pixels_HWC = np.asarray(photo.resize((size[0], size[1]), Image.Resampling.BILINEAR), np.float32)
     if manifest.normalisation.colour != "rgb":
         pixels_HWC = pixels_HWC[..., ::-1]
-    mean, std = (
-        np.asarray(each, np.float32) for each in (manifest.normalisation.mean, manifest.normalisation.std)
-    )
+    mean = np.asarray(manifest.normalisation.mean, np.float32)
+    std = np.asarray(manifest.normalisation.std, np.float32)
     return np.ascontiguousarray(((pixels_HWC - mean) / std).transpose(2, 0, 1)[None], np.float32)
 
 
-class _Rows(CalibrationDataReader):
+class _Rows(CalibrationDataReader):  # type: ignore[misc] # untyped
     """Rows of inputs, one after the other."""
 
     def __init__(self, rows: Sequence[Mapping[str, FloatArray]]) -> None:

@@ -22,9 +22,8 @@ def int8_command(
     from partstream_export.int8 import photos_in, write_int8  # noqa: PLC0415
 
     with Console(stderr=True).status("reading photos") as status:
-        deviations = write_int8(
-            bundle, photos_in(photos, most=most), out, force=force, progress=status.update
-        )
+        chosen = photos_in(photos, most=most)
+        deviations = write_int8(bundle, chosen, out, force=force, progress=status.update)
     for each in deviations:
         typer.echo(f"{each.graph}.{each.output}: differs by {100 * each.relative:.1f} % on the last photo")
     typer.echo(f"wrote {out}")
