@@ -1,8 +1,8 @@
 """A bundle whose convolutions compute in 8-bit whole numbers, calibrated on photos.
 
 Weights are rounded to 256 steps a channel, activations to 256 a tensor, between the least and greatest value
-that the photos bring about; the graphs say so by pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime,
-OpenVINO and TensorRT turn into 8-bit arithmetic. All other operators stay as they are.
+that the photos bring about; the graphs say so by pairs of QuantizeLinear and DequantizeLinear, which ONNX
+Runtime, OpenVINO and TensorRT turn into 8-bit arithmetic. All other operators stay as they are.
 
 Shape suffixes: B batch, C colours, H and W network size.
 """

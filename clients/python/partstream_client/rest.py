@@ -40,6 +40,8 @@ class Options(TypedDict, total=False):
     """Which frames are key frames."""
     interval: int
     """A key frame at least every so many frames."""
+    flow: Literal["network", "dis", "codec", "none"]
+    """What tells how a frame moved against its key frame; not over gRPC."""
 
 
 class SourceOptions(TypedDict, total=False):
