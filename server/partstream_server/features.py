@@ -160,6 +160,8 @@ class OnlineFeatures:
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame, ready at once."""
         self.pass_over(frame)
+        if not self._scheduler.needs_observation and self._keys.cut_before(view):
+            self._keys.start_over()  # in adaptive mode the scheduler sees the cut, and its budget counts
         if self._keys.empty:
             self._scheduler.forget_key()
         described = yield from self._propagation.describe(view, self._since_key)
@@ -208,13 +210,18 @@ class OnlineFeatures:
 
 
 class SegmentFeatures:
-    """Segments as a whole: their median is the key frame, and the others borrow from it."""
+    """Segments as a whole: their median is the key frame, and the others borrow from it.
+
+    The paper's videos have no cuts. Here nothing is borrowed over one: a frame of another scene than its key
+    frame's is computed by itself, and key frames of other scenes are not encoded with.
+    """
 
     learns = False
 
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         recurrent = propagation.kind == "recurrent"
         self._propagation, self._encodes = propagation, schedule.encodes
+        self._cut = schedule.triggers.scene_change
         self._plan = segment_plan(schedule if not recurrent else replace(schedule, encoding_range=0))
         self._range = self._plan.encoding_range
         self._recent = RecentKeys(propagation, schedule) if recurrent else None
@@ -245,13 +252,19 @@ class SegmentFeatures:
             key = yield from self._encode(segment)
             for index in segment.frames:
                 frame, view = self._waiting.pop(index)
-                feature = key.encoded
-                if index != segment.key:
+                feature, is_key = key.encoded, index == segment.key
+                if not is_key and self._is_cut(view, key):
+                    feature, is_key = (yield from self._propagation.backbone(view)), True
+                elif not is_key:
                     described = yield from self._propagation.describe(view)
                     borrowed = yield from self._propagation.borrow(described, key.described, key.encoded)
                     feature = borrowed.feature
-                ready.append(Ready(frame, view, feature, key_frame=index == segment.key))
+                ready.append(Ready(frame, view, feature, is_key))
         return ready
+
+    def _is_cut(self, view: View, key: KeyFrame) -> bool:
+        """Whether a frame is of another scene than a key frame, so that there is nothing to borrow."""
+        return scene_change(view.scene, key.described.view.scene) >= self._cut
 
     def _encode(self, segment: Segment) -> Steps[KeyFrame]:
         """The key frame of a segment, encoded."""
@@ -266,7 +279,8 @@ class SegmentFeatures:
                 raw = yield from self._propagation.backbone(view)
                 self._keys[index] = KeyFrame(described, raw, raw)
         own = self._keys[segment.key]
-        neighbours = [self._keys[index] for index in segment.neighbours]
+        near = [self._keys[index] for index in segment.neighbours]
+        neighbours = [key for key in near if not self._is_cut(own.described.view, key)]
         encoded = own.raw
         if self._encodes:
             encoded = yield from encode_over(self._propagation, own.described, own.raw, neighbours)

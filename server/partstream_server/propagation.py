@@ -169,6 +169,10 @@ class RecentKeys:
         """The newest key frame."""
         return self._keys[-1]
 
+    def cut_before(self, view: View) -> bool:
+        """Whether a frame is of another scene than the newest key frame."""
+        return bool(self._keys) and scene_change(view.scene, self.last.described.view.scene) >= self._cut
+
     def start_over(self) -> None:
         """Forget all: the scene is another one."""
         self._keys = []
@@ -185,7 +189,7 @@ class RecentKeys:
             carried: The newest key frame's feature carried to it, where that was computed already.
         """
         propagation = self._propagation
-        if self._keys and scene_change(frame.view.scene, self.last.described.view.scene) >= self._cut:
+        if self.cut_before(frame.view):
             self.start_over()
         raw = yield from propagation.backbone(frame.view)
         encoded, former = raw, self._keys[-self._range :] if self._range else []

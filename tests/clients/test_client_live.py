@@ -182,10 +182,10 @@ def test_a_video_is_parsed_over_grpc_as_over_rest(client: Client, data_dir: Path
 
 def test_both_wires_take_a_schedule(client: Client, data_dir: Path) -> None:
     path = data_dir / "videos" / "05_default_juggle.mp4"
-    options = StreamOptions(policy="block", schedule="causal", interval=3)
+    options = StreamOptions(policy="block", schedule="causal", interval=3, flow="none")
     live = [answer for answer in client.stream([PLAIN] * 7, options) if isinstance(answer, LiveFrame)]
-    streamed = client.stream_video(path, max_frames=7, schedule="causal", interval=3)
-    posted = client.iter_frames(path, max_frames=7, schedule="causal", interval=3)
+    streamed = client.stream_video(path, max_frames=7, schedule="causal", interval=3, flow="codec")
+    posted = client.iter_frames(path, max_frames=7, schedule="causal", interval=3, flow="dis")
     for frames in (live, streamed, posted):
         assert "".join("K" if frame.key_frame else "-" for frame in frames) == "K--K--K"
 

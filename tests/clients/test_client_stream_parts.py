@@ -66,6 +66,7 @@ def test_what_is_no_picture_is_refused(wrong: object) -> None:
         {"masks": "png"},
         {"schedule": "paper"},
         {"interval": 0},
+        {"flow": "wind"},
         {"score_threshold": 1.5},
         {"jpeg_quality": 0},
         {"max_in_flight": 0},

@@ -189,6 +189,19 @@ def test_schedules_that_cannot_be_followed_are_refused_with_the_reason(engine: E
         Session(without_time(manifest), SessionConfig(schedule=config("causal", 3)))
 
 
+@pytest.mark.parametrize(("mode", "keys"), [("causal", "K--KK--K"), ("paper", "-K-KK-")])
+def test_nothing_is_borrowed_over_a_cut(exact: Engine, mode: str, keys: str) -> None:
+    still = [scene(WIDTH, HEIGHT, 0)] * 4
+    cut = [np.ascontiguousarray(255 - scene(WIDTH, HEIGHT, 60)[::-1])] * 4
+    frames = [Frame(n, n / 25, image, 1 / 25) for n, image in enumerate([*still, *cut])]
+    driver = Driver(exact)
+    results = driver.parse(config(mode, 3), frames[: len(keys)])
+    assert pattern(results) == keys
+    assert driver.runs["backbone"] == keys.count("K")
+    (first,) = Driver(exact).parse(config("every-frame", 1), frames[4:5])
+    assert [person.box for person in results[4].people] == [person.box for person in first.people]
+
+
 def test_an_adaptive_stream_takes_key_frames_at_cuts_and_at_age(engine: Engine) -> None:
     still = [scene(WIDTH, HEIGHT, 0)] * 8
     cut = [np.ascontiguousarray(255 - scene(WIDTH, HEIGHT, 60)[::-1])] * 3

@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
     interval: int
     """A key frame at least every so many frames."""
     flow: Literal["network", "dis", "codec", "none"]
-    """What tells how a frame moved against its key frame; not over gRPC."""
+    """What tells how a frame moved against its key frame."""
 
 
 class SourceOptions(TypedDict, total=False):
@@ -57,6 +57,8 @@ class SourceOptions(TypedDict, total=False):
     """Which frames are key frames."""
     interval: int
     """A key frame at least every so many frames."""
+    flow: Literal["network", "dis", "codec", "none"]
+    """What tells how a frame moved against its key frame."""
     policy: Literal["latest", "block"]
     """Whether frames are skipped that come faster than they are parsed; `block` skips none."""
     max_age_ms: float

@@ -8,6 +8,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class FlowSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FLOW_SOURCE_UNSPECIFIED: _ClassVar[FlowSource]
+    FLOW_SOURCE_NETWORK: _ClassVar[FlowSource]
+    FLOW_SOURCE_DIS: _ClassVar[FlowSource]
+    FLOW_SOURCE_CODEC: _ClassVar[FlowSource]
+    FLOW_SOURCE_NONE: _ClassVar[FlowSource]
+
 class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SCHEDULE_UNSPECIFIED: _ClassVar[Schedule]
@@ -43,6 +51,11 @@ class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SOURCE_STATE_ENDED: _ClassVar[SourceState]
     SOURCE_STATE_FAILED: _ClassVar[SourceState]
     SOURCE_STATE_STOPPED: _ClassVar[SourceState]
+FLOW_SOURCE_UNSPECIFIED: FlowSource
+FLOW_SOURCE_NETWORK: FlowSource
+FLOW_SOURCE_DIS: FlowSource
+FLOW_SOURCE_CODEC: FlowSource
+FLOW_SOURCE_NONE: FlowSource
 SCHEDULE_UNSPECIFIED: Schedule
 SCHEDULE_EVERY_FRAME: Schedule
 SCHEDULE_CAUSAL: Schedule
@@ -74,7 +87,7 @@ class StreamParseRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., frame: _Optional[_Union[StreamFrame, _Mapping]] = ...) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval")
+    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +98,7 @@ class StreamConfig(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -95,7 +109,8 @@ class StreamConfig(_message.Message):
     resume_token: bytes
     schedule: Schedule
     interval: int
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ...) -> None: ...
+    flow: FlowSource
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ...) -> None: ...
 
 class StreamFrame(_message.Message):
     __slots__ = ("index", "time_s", "encoded", "raw", "age_ms")
@@ -220,7 +235,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +243,7 @@ class ParseVideoConfig(_message.Message):
     MASKS_FIELD_NUMBER: _ClassVar[int]
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    FLOW_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -235,7 +251,8 @@ class ParseVideoConfig(_message.Message):
     masks: MaskForm
     schedule: Schedule
     interval: int
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ...) -> None: ...
+    flow: FlowSource
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")

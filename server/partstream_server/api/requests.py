@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.functional_validators import BeforeValidator
 
 from partstream_core.errors import OptionError
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.api.problems import first_option_error
 from partstream_server.encode import MaskForm
 from partstream_server.parser import MAX_INTERVAL
@@ -40,6 +40,7 @@ class StreamOptions(BaseModel):
     every: int = Field(default=1, ge=1)
     masks: MaskForm = MaskForm.RLE
     schedule: ScheduleMode | None = None
+    flow: FlowSource | None = None
     interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
     policy: Policy = Policy.LATEST
     max_age_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -52,6 +53,7 @@ class StreamOptions(BaseModel):
             every=self.every,
             masks=self.masks,
             schedule=self.schedule,
+            flow=self.flow,
             interval=self.interval,
             policy=self.policy,
             max_age_ms=self.max_age_ms,

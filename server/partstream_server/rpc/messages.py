@@ -11,7 +11,7 @@ from partstream.v1 import results_pb2, service_pb2
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, Mask, ModelInfo, PersonResult, Polygons, VideoInfo
 from partstream_core.rle import Rle
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.decode.frame import Image
 from partstream_server.encode import MaskForm
 from partstream_server.engine import Engine
@@ -38,6 +38,13 @@ _POLICIES: Final = {
     service_pb2.POLICY_UNSPECIFIED: Policy.LATEST,
     service_pb2.POLICY_LATEST: Policy.LATEST,
     service_pb2.POLICY_BLOCK: Policy.BLOCK,
+}
+_FLOWS: Final[dict[int, FlowSource | None]] = {
+    service_pb2.FLOW_SOURCE_UNSPECIFIED: None,
+    service_pb2.FLOW_SOURCE_NETWORK: FlowSource.NETWORK,
+    service_pb2.FLOW_SOURCE_DIS: FlowSource.DIS,
+    service_pb2.FLOW_SOURCE_CODEC: FlowSource.CODEC,
+    service_pb2.FLOW_SOURCE_NONE: FlowSource.NONE,
 }
 _SCHEDULES: Final = {
     service_pb2.SCHEDULE_UNSPECIFIED: None,
@@ -77,6 +84,7 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
         masks=_mask_form(message.masks),
         schedule=_schedule(message),
         interval=_interval(message),
+        flow=_flow(message),
         policy=_POLICIES[message.policy],
         max_age_ms=message.max_age_ms,
         credits=message.credits,
@@ -100,6 +108,7 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
         masks=_mask_form(message.masks),
         schedule=_schedule(message),
         interval=_interval(message),
+        flow=_flow(message),
     )
 
 
@@ -107,6 +116,12 @@ def _schedule(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) 
     if message.schedule not in _SCHEDULES:
         raise OptionError(f"there is no schedule {message.schedule}")
     return _SCHEDULES[message.schedule]
+
+
+def _flow(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> FlowSource | None:
+    if message.flow not in _FLOWS:
+        raise OptionError(f"there is no source of flow {message.flow}")
+    return _FLOWS[message.flow]
 
 
 def _interval(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> int | None:

@@ -189,6 +189,7 @@ class StreamHub:
                 manifest,
                 mode=config.schedule,
                 interval=config.interval,
+                flow=config.flow,
                 device=self._engine.device,
                 live=True,
             ),

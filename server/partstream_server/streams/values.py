@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo
-from partstream_core.schedule import ScheduleMode
+from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.decode.frame import Image
 from partstream_server.encode import MaskForm
 
@@ -47,6 +47,7 @@ class StreamConfig:
     """Parse only frames whose index is a multiple of this."""
     masks: MaskForm = MaskForm.RLE
     schedule: ScheduleMode | None = None
+    flow: FlowSource | None = None
     """Which frames are key frames; None leaves it to the bundle."""
     interval: int | None = None
     """A key frame at least every so many frames; None leaves it to the bundle."""

@@ -149,9 +149,7 @@ class Workers:
             return
         assert driven.result is not None
         (parsed,) = driven.result
-        wanted = parsed.result.key_frame or stream.going_away
-        token = self._token(stream) if wanted else b""
-        stream.settle(slot, parsed.result, latency, token)
+        stream.settle(slot, parsed.result, latency, self._token(stream))
 
     def _token(self, stream: Stream) -> bytes:
         """A fresh token, if the last one is old enough or the client needs one now."""

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from partstream_client.streaming.images import Encoding, Picture
 from partstream_client.streaming.ledger import Policy
 
 Masks: TypeAlias = Literal["rle", "polygons", "none"]
+FlowName: TypeAlias = Literal["network", "dis", "codec", "none"]
 ScheduleName: TypeAlias = Literal["every-frame", "causal", "paper", "adaptive"]
 
 
@@ -31,6 +32,8 @@ class StreamOptions:
     """Which frames are key frames; None takes the bundle's. `paper` waits for later frames."""
     interval: int | None = None
     """A key frame at least every so many frames; None takes the bundle's."""
+    flow: FlowName | None = None
+    """What tells how a frame moved against its key frame; None takes the bundle's."""
     frame_rate: float | None = None
     """Gives frames without a time of their own one, by their number; None takes the time they come in."""
     encoding: Encoding | Literal["jpeg", "raw", "png"] = Encoding.JPEG
@@ -51,6 +54,8 @@ class StreamOptions:
         if self.schedule not in {None, "every-frame", "causal", "adaptive"}:
             raise ValueError(f"schedule must be every-frame, causal or adaptive, got {self.schedule!r}")
         check_interval(self.interval)
+        if self.flow not in {None, *get_args(FlowName)}:
+            raise ValueError(f"flow must be one of {', '.join(get_args(FlowName))}, got {self.flow!r}")
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ValueError(f"score_threshold must be in [0, 1], got {self.score_threshold}")
         if not 1 <= self.jpeg_quality <= 95:

@@ -17,7 +17,7 @@ from partstream_client.streaming.answers import (
 )
 from partstream_client.streaming.images import Payload
 from partstream_client.streaming.ledger import Entry, Policy
-from partstream_client.streaming.options import Masks, ScheduleName, StreamOptions, check_interval
+from partstream_client.streaming.options import FlowName, Masks, ScheduleName, StreamOptions, check_interval
 from partstream_core.results import (
     FrameResult,
     Mask,
@@ -34,6 +34,13 @@ _MASKS: dict[Masks, service_pb2.MaskForm] = {
     "rle": service_pb2.MASK_FORM_RLE,
     "polygons": service_pb2.MASK_FORM_POLYGONS,
     "none": service_pb2.MASK_FORM_NONE,
+}
+_FLOWS: dict[FlowName | None, service_pb2.FlowSource] = {
+    None: service_pb2.FLOW_SOURCE_UNSPECIFIED,
+    "network": service_pb2.FLOW_SOURCE_NETWORK,
+    "dis": service_pb2.FLOW_SOURCE_DIS,
+    "codec": service_pb2.FLOW_SOURCE_CODEC,
+    "none": service_pb2.FLOW_SOURCE_NONE,
 }
 _SCHEDULES: dict[ScheduleName | None, service_pb2.Schedule] = {
     None: service_pb2.SCHEDULE_UNSPECIFIED,
@@ -55,6 +62,7 @@ def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamPa
         credits=options.max_in_flight or 0,
         resume_token=token,
         schedule=_SCHEDULES[options.schedule],
+        flow=_FLOWS[options.flow],
         interval=options.interval or 0,
     )
     return service_pb2.StreamParseRequest(config=config)
@@ -81,6 +89,7 @@ def video_config_message(
     masks: Masks = "rle",
     schedule: ScheduleName | None = None,
     interval: int | None = None,
+    flow: FlowName | None = None,
 ) -> service_pb2.ParseVideoRequest:
     """The first message of an upload.
 
@@ -93,6 +102,8 @@ def video_config_message(
         raise ValueError(f"masks must be one of {', '.join(_MASKS)}, got {masks!r}")
     if schedule not in _SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(map(str, _SCHEDULES))}, got {schedule!r}")
+    if flow not in _FLOWS:
+        raise ValueError(f"flow must be one of {', '.join(map(str, _FLOWS))}, got {flow!r}")
     check_interval(interval)
     config = service_pb2.ParseVideoConfig(
         score_threshold=score_threshold,
@@ -100,6 +111,7 @@ def video_config_message(
         max_frames=max_frames,
         masks=_MASKS[masks],
         schedule=_SCHEDULES[schedule],
+        flow=_FLOWS[flow],
         interval=interval or 0,
     )
     return service_pb2.ParseVideoRequest(config=config)
