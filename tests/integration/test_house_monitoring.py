@@ -71,4 +71,9 @@ def test_every_volume_that_is_named_is_declared_and_the_other_way_round(compose:
 def test_only_the_service_itself_starts_without_a_profile(compose: dict[str, Any]) -> None:
     plain = {name for name, one in compose["services"].items() if "profiles" not in one}
     assert plain == {"partstream"}
-    assert {tuple(one.get("profiles", ())) for one in compose["services"].values()} == {(), ("monitoring",)}
+    assert {tuple(one.get("profiles", ())) for one in compose["services"].values()} == {
+        (),
+        ("monitoring",),
+        ("gpu",),
+        ("gpu-tools",),
+    }
