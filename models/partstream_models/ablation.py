@@ -62,9 +62,9 @@ def ablation(  # noqa: PLR0913 - the options of a command
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder of networks and table.")] = Path(
         "runs/ablation"
     ),
-    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 2000,
-    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 800,
-    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 3000,
+    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1000,
+    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 2500,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
     level: Annotated[str, typer.Option(help="Level of the benchmark's clips.")] = "easy",
     threads: Annotated[int, typer.Option(min=1)] = 1,

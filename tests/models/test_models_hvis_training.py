@@ -15,6 +15,7 @@ from partstream_core.labels import VOID
 from partstream_models.checkpoints import load_network
 from partstream_models.data.batches import People
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.compose import Scene
 from partstream_models.data.readers.record import Frame, Recording
 from partstream_models.data.views import ViewConfig
@@ -24,7 +25,7 @@ from partstream_models.train import main
 from partstream_models.training.fit import Optimiser
 from partstream_models.training.hvis_identity import HVISIdentityLoss, triplet_loss
 from partstream_models.training.hvis_loss import HVISLoss, HVISLossConfig, HVISTruth, grid_truth
-from partstream_models.training.hvis_recipes import HVIS_RECIPES, ComposedClips, HVISRecipe, hvisnet_overfit
+from partstream_models.training.hvis_recipes import HVIS_RECIPES, HVISRecipe, hvisnet_overfit
 from partstream_models.training.hvis_scores import truth_of_scene
 from partstream_models.training.hvis_sources import ComposedFrames, RecordedFrames
 from partstream_models.training.hvis_task import Center, draw_of, truth_of_frame
@@ -214,7 +215,8 @@ def test_sampling_centers_are_those_of_table_v() -> None:
 
 def test_a_draw_shows_the_same_people_more_than_once(photos: PhotoCache) -> None:
     recipe = hvisnet_overfit()
-    source = ComposedFrames(ComposedClips(recipe, photos).of_draw, 2, Center.INNER)
+    clips = ClipDraws(photos=photos, size=recipe.size, clip=recipe.clip, one_clip=True)
+    source = ComposedFrames(clips.of_draw, 2, Center.INNER)
     draw = source.draw(5)
     assert draw.images.shape == (2, 3, 128, 192)
     assert draw.images.abs().max() <= 1

@@ -7,7 +7,7 @@ Source: ATEN (Zhou et al., MM 2018), sections 5.3 and 5.4; DFF (Zhu et al., CVPR
 2017).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from partstream_models.checkpoints import load_network, save_tensors, start_network
 from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED, ATENConfig, Encoder
 from partstream_models.networks.fgfa import FeatureAggregation
+from partstream_models.networks.resnet import ResNetConfig
 from partstream_models.training.aten_sources import ClipSource
 from partstream_models.training.aten_task import AtenTask, SamplingConfig
 from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
@@ -59,9 +60,11 @@ class AblationConfig:
     length: int = 4
     """Frames of a segment, as in table 3."""
     encoding_range: int = 2
-    base_steps: int = 2000
-    steps: int = 800
-    flow_steps: int = 3000
+    base_steps: int = 5000
+    steps: int = 1000
+    flow_steps: int = 2500
+    batch: int = 4
+    """Draws of a step."""
     learning_rate: float = 1e-3
     size: tuple[int, int] = (128, 192)
     """Height and width of the clips that are learned from."""
@@ -69,13 +72,17 @@ class AblationConfig:
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=13, max_people=4, cut_share=0.0))
     network: ATENConfig = field(
         default_factory=lambda: replace(
-            ATEN_REDUCED, instances=False, heads=replace(ATEN_REDUCED.heads, num_classes=2)
+            ATEN_REDUCED,
+            instances=False,
+            heads=replace(ATEN_REDUCED.heads, num_classes=2),
+            backbone=replace(ATEN_REDUCED.backbone, trunk=ResNetConfig(blocks=(2, 2, 2, 2), width=16)),
+            flow_width=1 / 16,
         )
     )
 
     def __post_init__(self) -> None:
-        if min(self.length, self.base_steps, self.steps, self.flow_steps) < 1:
-            raise ValueError("length and steps must be at least 1")
+        if min(self.length, self.base_steps, self.steps, self.flow_steps, self.batch) < 1:
+            raise ValueError("length, steps and batch must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,9 @@ def variants(config: AblationConfig) -> tuple[Variant, ...]:
 
 def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> list[tuple[Variant, ATEN]]:
     """Every variant's network; what lies in the folder already is taken from there."""
-    clips = _Clips(config, photos)
+    clips = ClipDraws(
+        photos=photos, size=config.size, clip=config.clip, seed=config.seed, draws_a_clip=_DRAWS_A_CLIP
+    )
     torch.manual_seed(config.seed)
     base = Variant("base", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0))
     network = base.build(config)
@@ -137,19 +146,25 @@ def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> 
         config,
         config.flow_steps,
     )
-    _learn(folder, base, network, clips, config.base_steps)
+    _learn(folder, base, network, clips, config, config.base_steps)
     trained = []
     for variant in variants(config):
         torch.manual_seed(config.seed)
         own = variant.build(config)
         start_network(own, folder / "base.safetensors")
-        _learn(folder, variant, own, clips, config.steps)
+        _learn(folder, variant, own, clips, config, config.steps)
         trained.append((variant, own))
     return trained
 
 
-def _learn(folder: Path, variant: Variant, network: ATEN, clips: "_Clips", steps: int) -> None:
-    config = clips.config
+def _learn(
+    folder: Path,
+    variant: Variant,
+    network: ATEN,
+    clips: ClipDraws,
+    config: AblationConfig,
+    steps: int,
+) -> None:
     source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
     path = folder / f"{variant.name.replace(' ', '-').lower()}.safetensors"
     _fit(path, variant.name, network, AtenTask(network, source, config.seed), config, steps)
@@ -161,6 +176,7 @@ def _fit(path: Path, name: str, network: nn.Module, task: Task, config: Ablation
         return
     fit = FitConfig(
         num_steps=steps,
+        batch=config.batch,
         learning_rate=config.learning_rate,
         drops=(0.7,),
         optimiser=Optimiser.ADAMW,
@@ -169,26 +185,3 @@ def _fit(path: Path, name: str, network: nn.Module, task: Task, config: Ablation
     for _ in tqdm(Fit(task, fit, name=name).steps(), total=steps, desc=name, mininterval=5):
         pass
     save_tensors(path, network.state_dict(), notes={"variant": name, "steps": steps})
-
-
-class _Clips:
-    """The clip of each draw; several draws in a row share one."""
-
-    def __init__(self, config: AblationConfig, photos: PhotoCache) -> None:
-        self.config = config
-        self._draw: Callable[[int], Clip] = lambda number: draw_clip(
-            photos,
-            seed=config.seed,
-            number=number,
-            height=config.size[0],
-            width=config.size[1],
-            config=config.clip,
-        )
-        self._held: tuple[int, Clip] | None = None
-
-    def of_draw(self, number: int) -> Clip:
-        """It follows from the number alone."""
-        wanted = number // _DRAWS_A_CLIP
-        if self._held is None or self._held[0] != wanted:
-            self._held = (wanted, self._draw(wanted))
-        return self._held[1]

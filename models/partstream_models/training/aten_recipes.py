@@ -8,8 +8,7 @@ public code.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.readers.formats import Known
 from partstream_models.data.views import ViewConfig
@@ -97,36 +96,14 @@ class AtenRecipe:
             return Prepared(
                 AtenTask(network, options.ahead(source.draw), seed, device), evaluate if judged else None
             )
-        clips = ComposedClips(self, material)
+        clips = ClipDraws(photos=material, size=self.size, clip=self.clip, seed=seed, one_clip=self.one_clip)
         source = ClipSource(clips.of_draw, self.sampling, seed, self.two_classes)
 
         def evaluate_clips() -> dict[str, float]:
-            shown = [clips.of_draw(0)] if self.one_clip else [clips.unseen(n) for n in range(NUM_EVALUATED)]
+            shown = clips.to_judge(NUM_EVALUATED)
             return {"mean_iou": clip_mean_iou(network, shown, self.method, device=device)}
 
         return Prepared(AtenTask(network, options.ahead(source.draw), seed, device), evaluate_clips)
-
-
-class ComposedClips:
-    """The clip of each draw; where it is one and the same, it is held."""
-
-    def __init__(self, recipe: AtenRecipe, photos: PhotoCache) -> None:
-        self._recipe, self._photos = recipe, photos
-        self._held = self._draw(recipe.fit.seed, 0) if recipe.one_clip else None
-
-    def of_draw(self, number: int) -> Clip:
-        """It follows from the recipe and the number alone."""
-        return self._held or self._draw(self._recipe.fit.seed, number)
-
-    def unseen(self, number: int) -> Clip:
-        """A clip of another series than those of draws."""
-        return self._draw(self._recipe.fit.seed + 1_000_000, number)
-
-    def _draw(self, seed: int, number: int) -> Clip:
-        height, width = self._recipe.size
-        return draw_clip(
-            self._photos, seed=seed, number=number, height=height, width=width, config=self._recipe.clip
-        )
 
 
 def aten_r50() -> AtenRecipe:

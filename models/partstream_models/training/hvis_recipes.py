@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clip_draws import ClipDraws
+from partstream_models.data.clips import Clip
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.compose import Scene
 from partstream_models.data.readers.formats import Known
@@ -30,7 +30,6 @@ NUM_EVALUATED = 20
 """Clips or recordings that an evaluation parses."""
 MAX_FRAMES = 20
 """Labelled frames of a recording that are parsed then."""
-_UNSEEN = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +83,9 @@ class HVISRecipe:
             source = RecordedFrames(material.training, self.view, self.num_frames, self.center, seed)
             num_identities = source.num_identities
         else:
-            clips = ComposedClips(self, material)
+            clips = ClipDraws(
+                photos=material, size=self.size, clip=self.clip, seed=seed, one_clip=self.one_clip
+            )
             source = ComposedFrames(clips.of_draw, self.num_frames, self.center, seed)
             num_identities = len(material)
         loss = HVISLoss(config=self.loss, network=self.network, num_identities=num_identities)
@@ -94,7 +95,7 @@ class HVISRecipe:
             if isinstance(material, DataSet):
                 shown = [self._scenes(recording) for recording in material.validation[:NUM_EVALUATED]]
             else:
-                shown = [scenes_of(clip) for clip in clips.to_judge()]
+                shown = [scenes_of(clip) for clip in clips.to_judge(NUM_EVALUATED)]
             return clips_scores(network, shown, device=device)
 
         judged = not isinstance(material, DataSet) or bool(material.validation)
@@ -107,30 +108,6 @@ class HVISRecipe:
         rng = np.random.default_rng(0)
         view = draw_view(frames[0].image_HWC.shape[:2], replace(self.view, mirror=False), rng)
         return [scene_of(view.of(frame), 0) for frame in frames]
-
-
-class ComposedClips:
-    """The clip of each draw; where it is one and the same, it is held."""
-
-    def __init__(self, recipe: HVISRecipe, photos: PhotoCache) -> None:
-        self._recipe, self._photos = recipe, photos
-        self._held = self._draw(recipe.fit.seed, 0) if recipe.one_clip else None
-
-    def of_draw(self, number: int) -> Clip:
-        """It follows from the recipe and the number alone."""
-        return self._held or self._draw(self._recipe.fit.seed, number)
-
-    def to_judge(self) -> list[Clip]:
-        """Clips of another series than those of draws, or the one that is learned by heart."""
-        if self._held is not None:
-            return [self._held]
-        return [self._draw(self._recipe.fit.seed + _UNSEEN, number) for number in range(NUM_EVALUATED)]
-
-    def _draw(self, seed: int, number: int) -> Clip:
-        height, width = self._recipe.size
-        return draw_clip(
-            self._photos, seed=seed, number=number, height=height, width=width, config=self._recipe.clip
-        )
 
 
 def scenes_of(clip: Clip) -> list[Scene]:

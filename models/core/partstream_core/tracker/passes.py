@@ -26,9 +26,8 @@ import numpy.typing as npt
 from partstream_core.boxes import iou_matrix
 from partstream_core.tracker import kalman
 from partstream_core.tracker.config import TrackerConfig
-from partstream_core.tracker.kalman import KalmanState
 from partstream_core.tracker.match import Association, associate, buffered_iou, cosine_distance
-from partstream_core.tracker.track import Detection, Track, unit
+from partstream_core.tracker.track import Detection, Track, stacked, unit
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -87,10 +86,7 @@ def match(tracks: Sequence[Track], detections: Sequence[Detection], config: Trac
 
 def gather(tracks: Sequence[Track], detections: Sequence[Detection]) -> Evidence:
     """The evidence on every pair; neither side may be empty."""
-    motion = KalmanState(
-        np.stack([track.motion.mean for track in tracks]),
-        np.stack([track.motion.covariance for track in tracks]),
-    )
+    motion = stacked(tracks)
     detected = np.array([detection.box_xyxy for detection in detections], np.float64)
     looks_TE, has_T = _embeddings([track.embedding for track in tracks])
     looks_DE, has_D = _embeddings([unit(detection.embedding_D) for detection in detections])

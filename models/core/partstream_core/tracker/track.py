@@ -1,8 +1,9 @@
 """A detection, a track, and what time and a new sight do to a track.
 
-Shape suffixes: E embedding width.
+Shape suffixes: T tracks, D or E embedding width.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -73,38 +74,67 @@ def begin(detection: Detection, *, now: float, identity: int | None) -> Track:
     )
 
 
-def later(track: Track, period: float) -> Track:
-    """The track `period` frames later, not yet seen there.
+def later(tracks: Sequence[Track], period: float) -> list[Track]:
+    """The tracks `period` frames later, not yet seen there.
 
     A track that is already lost keeps its shape: what its box did last is often the occlusion's doing.
     """
-    motion = track.motion
-    if track.unseen > 0:
-        mean = motion.mean.copy()
-        mean[6:] = 0
-        motion = KalmanState(mean, motion.covariance)
-    return replace(track, motion=kalman.predict(motion, period), unseen=track.unseen + period)
+    if not tracks:
+        return []
+    motion = stacked(tracks)
+    motion.mean[[track.unseen > 0 for track in tracks], 6:] = 0
+    predicted = kalman.predict(motion, period)
+    return [
+        replace(track, motion=own, unseen=track.unseen + period)
+        for track, own in zip(tracks, _each(predicted), strict=True)
+    ]
 
 
-def seen_again(track: Track, detection: Detection, *, gate: float, memory: float) -> Track:
-    """The track once it has been seen as this detection.
+def seen_again(
+    tracks: Sequence[Track], detections: Sequence[Detection], *, gate: float, memory: float
+) -> list[Track]:
+    """The tracks once each has been seen as the detection beside it.
 
     Args:
-        track: The track, predicted to the detection's time.
-        detection: Where it was seen.
+        tracks: The tracks, predicted to the detections' time.
+        detections: Where they were seen.
         gate: Squared Mahalanobis distance beyond which the motion was misjudged and its filter starts anew.
         memory: Share of the old embedding that stays.
     """
-    measured = kalman.measurement_of(detection.box_xyxy)
-    surprise = float(kalman.gating_distance(track.motion, measured[None])[0])
-    return replace(
-        track,
-        motion=kalman.update(track.motion, measured) if surprise <= gate else kalman.initiate(measured),
-        embedding=_blend(track.embedding, unit(detection.embedding_D), memory),
-        seen=detection,
-        num_sights=track.num_sights + 1,
-        unseen=0.0,
+    if not tracks:
+        return []
+    measured_T4 = kalman.measurement_of([detection.box_xyxy for detection in detections])
+    motion = stacked(tracks)
+    expected_T = kalman.gating_distance(motion, measured_T4[:, None])[:, 0] <= gate
+    followed, anew = kalman.update(motion, measured_T4), kalman.initiate(measured_T4)
+    chosen = KalmanState(
+        np.where(expected_T[:, None], followed.mean, anew.mean),
+        np.where(expected_T[:, None, None], followed.covariance, anew.covariance),
     )
+    return [
+        replace(
+            track,
+            motion=own,
+            embedding=_blend(track.embedding, unit(detection.embedding_D), memory),
+            seen=detection,
+            num_sights=track.num_sights + 1,
+            unseen=0.0,
+        )
+        for track, detection, own in zip(tracks, detections, _each(chosen), strict=True)
+    ]
+
+
+def stacked(tracks: Sequence[Track]) -> KalmanState:
+    """The motions of tracks as one state, [T, 8] and [T, 8, 8]; filters cost by the call, not by the track."""
+    return KalmanState(
+        np.stack([track.motion.mean for track in tracks]),
+        np.stack([track.motion.covariance for track in tracks]),
+    )
+
+
+def _each(state: KalmanState) -> Iterator[KalmanState]:
+    for mean, covariance in zip(state.mean, state.covariance, strict=True):
+        yield KalmanState(mean, covariance)
 
 
 def _blend(old: FloatArray | None, new: FloatArray | None, memory: float) -> FloatArray | None:

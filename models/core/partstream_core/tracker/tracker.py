@@ -16,7 +16,7 @@ from partstream_core.boxes import iou_matrix
 from partstream_core.tracker import kalman
 from partstream_core.tracker.config import TrackerConfig
 from partstream_core.tracker.passes import match
-from partstream_core.tracker.track import Detection, Track, begin, later, seen_again
+from partstream_core.tracker.track import Detection, Track, begin, later, seen_again, stacked
 
 __all__ = ["Detection", "Tracker", "TrackerConfig"]
 
@@ -73,7 +73,7 @@ class Tracker:
             raise ValueError(f"period must be positive, got {period}")
         is_start = self._now == 0 or period > self.config.max_lost
         self._now += period
-        waiting = [later(track, period) for track in self._tracks]
+        waiting = later(self._tracks, period)
         waiting = [track for track in waiting if track.unseen <= self.config.max_lost]
         owners: dict[int, Track] = {}
         lost = self._meet([track for track in waiting if track.identity], detections, owners)
@@ -94,11 +94,15 @@ class Tracker:
         """Hand free detections to the tracks they belong to; returns the tracks left over."""
         free = [column for column in range(len(detections)) if column not in owners]
         found = match(tracks, [detections[column] for column in free], self.config)
-        config = self.config
-        for row, column in found.pairs:
-            track, detection = tracks[row], detections[free[column]]
-            seen = seen_again(track, detection, gate=config.motion_gate, memory=config.embedding_memory)
-            owners[free[column]] = seen if seen.identity else replace(seen, identity=self._next_identity())
+        columns = [free[column] for _, column in found.pairs]
+        seen = seen_again(
+            [tracks[row] for row, _ in found.pairs],
+            [detections[column] for column in columns],
+            gate=self.config.motion_gate,
+            memory=self.config.embedding_memory,
+        )
+        for column, track in zip(columns, seen, strict=True):
+            owners[column] = track if track.identity else replace(track, identity=self._next_identity())
         return [tracks[row] for row in found.free_rows]
 
     def _without_doubles(self, lost: list[Track], seen: list[Track]) -> list[Track]:
@@ -110,7 +114,7 @@ class Tracker:
         if not lost or not seen:
             return lost
         seen_boxes = np.array([track.seen.box_xyxy for track in seen], np.float64)
-        lost_boxes = np.stack([kalman.box_of(track.motion) for track in lost])
+        lost_boxes = kalman.box_of(stacked(lost))
         near = 1 - iou_matrix(lost_boxes, seen_boxes) < self.config.duplicate_iou_distance
         younger = np.array([track.born for track in lost])[:, None] > np.array([track.born for track in seen])
         brief = np.array([track.unseen >= track.num_sights for track in lost])

@@ -1,0 +1,45 @@
+"""Composed clips by the number of a draw, as every recipe without a data set learns from them."""
+
+from dataclasses import dataclass, field
+
+from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clips_director import ClipConfig
+
+_UNSEEN = 1_000_000
+"""Between the series that is learned from and the one that is judged on."""
+
+
+@dataclass(kw_only=True, slots=True)
+class ClipDraws:
+    """The clip of each draw; it follows from the settings and the number alone."""
+
+    photos: PhotoCache
+    size: tuple[int, int]
+    """Height and width of clips."""
+    clip: ClipConfig
+    seed: int = 1
+    one_clip: bool = False
+    """Every draw is of one and the same clip."""
+    draws_a_clip: int = 1
+    """Draws in a row that share a clip, because a clip costs more than a draw."""
+    _held: tuple[int, Clip] | None = field(default=None, init=False, repr=False)
+    """The clip that was asked for last, and its number."""
+
+    def of_draw(self, number: int) -> Clip:
+        """The clip of that draw."""
+        wanted = 0 if self.one_clip else number // self.draws_a_clip
+        held = self._held
+        if held is None or held[0] != wanted:
+            self._held = held = (wanted, self._draw(self.seed, wanted))
+        return held[1]
+
+    def to_judge(self, count: int) -> list[Clip]:
+        """Clips of another series than those of draws, or the one that is learned by heart."""
+        if self.one_clip:
+            return [self.of_draw(0)]
+        return [self._draw(self.seed + _UNSEEN, number) for number in range(count)]
+
+    def _draw(self, seed: int, number: int) -> Clip:
+        height, width = self.size
+        return draw_clip(self.photos, seed=seed, number=number, height=height, width=width, config=self.clip)
