@@ -32,9 +32,10 @@ from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, Li
 TRAINING_DATA = (
     "Clothing Co-Parsing photos and labels (Yang, Luo, Lin, CVPR 2014; published under Apache-2.0)",
     "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
+    "Three of Intel's sample videos (intel-iot-devkit/sample-videos, CC BY 4.0), without labels, for the flow",
 )
 """What the recipes of this repository train the live network on."""
-OVER_TIME = ("describe", "propagate", "temporal")
+OVER_TIME = ("propagate", "temporal")
 """Graphs that only a network with a temporal path has."""
 SCHEDULE = ScheduleConfig(mode=ScheduleMode.CAUSAL, interval=3, flow=FlowSource.DIS)
 """On CPUs the host's flow serves short segments nearly as well as the network's, at a quarter of its cost."""

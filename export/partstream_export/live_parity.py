@@ -47,7 +47,7 @@ class LiveGraphs:
     """The heads with their probes."""
     instances: OnnxGraph
     over_time: Mapping[str, OnnxGraph] = field(default_factory=dict)
-    """`describe`, `propagate` and `temporal`, where the network has a temporal path."""
+    """`propagate` and `temporal`, where the network has a temporal path."""
 
 
 def live_differences(
@@ -98,7 +98,7 @@ def _over_time(
 ) -> list[Difference]:
     if network.temporal is None:
         return []
-    inputs = temporal_inputs(network.temporal, image, feature, generator)
+    inputs = temporal_inputs(image, feature, generator)
     wanted = temporal_reference(network.temporal, inputs)
     return [
         difference

@@ -5,7 +5,7 @@ composed from these photos, or from a published data set (`--format`), in one pr
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -24,13 +24,14 @@ from partstream_models.commands import (
 from partstream_models.data.batches import cache_statistics
 from partstream_models.data.ccp_cache import PhotoCache, training_ids
 from partstream_models.data.readers.formats import DataFormat
+from partstream_models.data.unlabelled import read_unlabelled
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.train_paper import PaperChoices, check_device, run_paper
 from partstream_models.training.loop import RunOptions
 from partstream_models.training.loop import train as train_recipe
 from partstream_models.training.paper import PaperOptions
 from partstream_models.training.paper_recipes import PAPER_RECIPES
-from partstream_models.training.recipes import RECIPES, Recipe
+from partstream_models.training.recipes import RECIPES, Recipe, Subject
 
 PRETRAINED = "deeplabv3_mnv2_pascal_quant.dequant.pt"
 """What the trunk starts from: a MobileNetV2 that has learned to segment people."""
@@ -89,6 +90,10 @@ def train(  # noqa: PLR0913 - the options of a command
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="Checkpoint to start from, weights only."),
     ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, exists=True, help="Real clips, unlabelled; live-flow."),
+    ] = None,
     resnet: _Checkpoint = None,
     flownet: _Checkpoint = None,
     dla: _Checkpoint = None,
@@ -110,8 +115,7 @@ def train(  # noqa: PLR0913 - the options of a command
         return PhotoCache(data, cache, training_ids(data), hint_source(weights))
 
     if recipe in PAPER_RECIPES:
-        if tensorboard:
-            raise ValueError("--tensorboard is for the live network; the papers' networks write log.jsonl")
+        _refuse({"--tensorboard": tensorboard or None, "--videos": videos}, "is for the live network")
         paper_options = PaperOptions(
             output_dir=out or Path("runs") / recipe,
             minutes=minutes,
@@ -136,10 +140,11 @@ def train(  # noqa: PLR0913 - the options of a command
         run_paper(recipe, choices, paper_options, photos, os.environ)
         return
     plan = find_recipe(recipe)
-    asked = {"--format": data_format, "--steps": steps, "--batch": batch, "--evaluate-every": evaluate_every}
-    for option, value in (asked | {"--resnet": resnet, "--flownet": flownet, "--dla": dla}).items():
-        if value is not None:
-            raise ValueError(f"{option} is for the papers' networks, and {recipe} is none")
+    asked: dict[str, object] = {"--format": data_format, "--steps": steps, "--batch": batch}
+    asked |= {"--evaluate-every": evaluate_every, "--resnet": resnet, "--flownet": flownet, "--dla": dla}
+    _refuse(asked, f"is for the papers' networks, and {recipe} is none")
+    if plan.subject is not Subject.FLOW:
+        _refuse({"--videos": videos}, f"is for live-flow, and {recipe} learns from labels alone")
     if weights is None:
         raise ValueError(f"{recipe} needs --weights, the folder of pretrained *.dequant.pt")
     if seed is not None:
@@ -153,8 +158,20 @@ def train(  # noqa: PLR0913 - the options of a command
         num_workers=workers,
         device=device,
         tensorboard=tensorboard,
+        unlabelled=() if videos is None else read_unlabelled(videos),
     )
     _train_live(plan, options, photos, cache)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Say of the first option that was given why it cannot be.
+
+    Raises:
+        ValueError: One was given.
+    """
+    for option, value in options.items():
+        if value is not None:
+            raise ValueError(f"{option} {why}")
 
 
 def _train_live(plan: Recipe, options: RunOptions, photos: Callable[[], PhotoCache], cache: Path) -> None:

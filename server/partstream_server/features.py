@@ -32,7 +32,7 @@ from partstream_server.host_flow import led_on
 from partstream_server.infer import View
 from partstream_server.motion.events import TrackEvents
 from partstream_server.motion.measure import scene_change, service
-from partstream_server.propagation import Borrowed, KeyFrame, Propagation, RecentKeys, encode_over
+from partstream_server.propagation import Borrowed, KeyFrame, Propagation, RecentKeys, Seen, encode_over
 from partstream_server.request import Steps
 
 Tensor = npt.NDArray[Any]
@@ -164,25 +164,25 @@ class OnlineFeatures:
             self._keys.start_over()  # in adaptive mode the scheduler sees the cut, and its budget counts
         if self._keys.empty:
             self._scheduler.forget_key()
-        described = yield from self._propagation.describe(view, self._since_key)
+        seen = Seen(view, self._since_key)
         borrowed, observation = None, None
         if self._scheduler.needs_observation:
-            borrowed = yield from self._keys.borrow(described)
+            borrowed = yield from self._keys.borrow(seen)
             observation = self._observe(view, borrowed)
         decision = self._scheduler.decide(frame.index, frame.time_s, observation)
         if decision.starts_over:
             self._keys.start_over()
         self._at_key = decision.key_frame
         if decision.key_frame:
-            feature = yield from self._keys.add(described, borrowed)
+            feature = yield from self._keys.add(seen, borrowed)
         else:
-            borrowed = borrowed or (yield from self._keys.borrow(described))
+            borrowed = borrowed or (yield from self._keys.borrow(seen))
             feature = borrowed.feature
         return [Ready(frame, view, feature, decision.key_frame)]
 
     def _observe(self, view: View, borrowed: Borrowed) -> Observation:
         """How well the last key frame serves a frame."""
-        key = self._keys.last.described.view
+        key = self._keys.last.seen.view
         served = service(view.quarter_hw3, key.quarter_hw3, borrowed.flow_B2hw[0], self._people_hw)
         return Observation(
             warp_error=served.warp_error,
@@ -256,35 +256,32 @@ class SegmentFeatures:
                 if not is_key and self._is_cut(view, key):
                     feature, is_key = (yield from self._propagation.backbone(view)), True
                 elif not is_key:
-                    described = yield from self._propagation.describe(view)
-                    borrowed = yield from self._propagation.borrow(described, key.described, key.encoded)
+                    borrowed = yield from self._propagation.borrow(Seen(view), key.seen, key.encoded)
                     feature = borrowed.feature
                 ready.append(Ready(frame, view, feature, is_key))
         return ready
 
     def _is_cut(self, view: View, key: KeyFrame) -> bool:
         """Whether a frame is of another scene than a key frame, so that there is nothing to borrow."""
-        return scene_change(view.scene, key.described.view.scene) >= self._cut
+        return scene_change(view.scene, key.seen.view.scene) >= self._cut
 
     def _encode(self, segment: Segment) -> Steps[KeyFrame]:
         """The key frame of a segment, encoded."""
         if self._recent is not None:
-            described = yield from self._propagation.describe(self._waiting[segment.key][1])
-            yield from self._recent.add(described)
+            yield from self._recent.add(Seen(self._waiting[segment.key][1]))
             return self._recent.last
         for index in sorted({*segment.neighbours, segment.key}):
             if index not in self._keys:
                 view = self._waiting[index][1]
-                described = yield from self._propagation.describe(view)
                 raw = yield from self._propagation.backbone(view)
-                self._keys[index] = KeyFrame(described, raw, raw)
+                self._keys[index] = KeyFrame(Seen(view), raw, raw)
         own = self._keys[segment.key]
         near = [self._keys[index] for index in segment.neighbours]
-        neighbours = [key for key in near if not self._is_cut(own.described.view, key)]
+        neighbours = [key for key in near if not self._is_cut(own.seen.view, key)]
         encoded = own.raw
         if self._encodes:
-            encoded = yield from encode_over(self._propagation, own.described, own.raw, neighbours)
+            encoded = yield from encode_over(self._propagation, own.seen, own.raw, neighbours)
         # of former keys, no later segment asks for more than the last `encoding_range`
         kept = sorted(self._keys)[-(2 * self._range + 1) :]
         self._keys = {index: self._keys[index] for index in kept}
-        return KeyFrame(own.described, own.raw, encoded)
+        return KeyFrame(own.seen, own.raw, encoded)

@@ -1,6 +1,6 @@
-"""A cheap guess of optical flow, which the flow network weighs: OpenCV's DIS at half resolution.
+"""Optical flow by OpenCV's DIS at half resolution: for features to follow, or for the flow network to better.
 
-The networks are trained with guesses made the same way (`partstream_models.data.guess`).
+The networks are trained with flow made the same way (`partstream_models.data.guess`).
 
 Source: DIS (Kroeger et al., ECCV 2016).
 """
@@ -8,32 +8,17 @@ Source: DIS (Kroeger et al., ECCV 2016).
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+_GRADIENT_STEPS: Final = 12
 _local = threading.local()
 
 
 def dis_flow(
-    current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
-) -> npt.NDArray[np.float32]:
-    """Flow as `dis_guess` gives it, found one octave finer on fewer patches and not smoothed.
-
-    Where no network weighs it, this is the better one: nearer on still backgrounds, in no more time.
-    """
-    if not hasattr(_local, "fine"):
-        fine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        fine.setFinestScale(1)
-        fine.setPatchStride(6)
-        fine.setGradientDescentIterations(12)
-        fine.setVariationalRefinementIterations(0)
-        _local.fine = fine
-    return _to_cells(_local.fine.calc(current_hw, reference_hw, None), stride)
-
-
-def dis_guess(
     current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
 ) -> npt.NDArray[np.float32]:
     """Flow from current to reference in pixels of the feature map, [2, H / stride, W / stride].
@@ -43,14 +28,35 @@ def dis_guess(
         reference_hw: Of the same size.
         stride: Of the feature map.
     """
-    if not hasattr(_local, "dis"):  # its buffers are no more than one thread's
-        _local.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    return _to_cells(_local.dis.calc(current_hw, reference_hw, None), stride)
+    if not hasattr(_local, "quick"):  # its buffers are no more than one thread's
+        _local.quick = _search(patch_stride=6, refinements=0)
+    return _to_cells(_local.quick.calc(current_hw, reference_hw, None), stride, stride)
 
 
-def _to_cells(flow_hw2: npt.NDArray[np.float32], stride: int) -> npt.NDArray[np.float32]:
-    """Flow between images of half the network's size as a feature map has it."""
+def dis_guess(
+    current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
+) -> npt.NDArray[np.float32]:
+    """What the flow network is told: finer and smoother, with more work, [2, 2 H / stride, 2 W / stride].
+
+    It is in pixels of the feature map too. Arguments as of `dis_flow`.
+    """
+    if not hasattr(_local, "fine"):
+        _local.fine = _search(patch_stride=4, refinements=5)
+    return _to_cells(_local.fine.calc(current_hw, reference_hw, None), stride // 2, stride)
+
+
+def _search(*, patch_stride: int, refinements: int) -> cv2.DISOpticalFlow:
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setFinestScale(1)
+    search.setPatchStride(patch_stride)
+    search.setGradientDescentIterations(_GRADIENT_STEPS)
+    search.setVariationalRefinementIterations(refinements)
+    return search
+
+
+def _to_cells(flow_hw2: npt.NDArray[np.float32], stride: int, unit: int) -> npt.NDArray[np.float32]:
+    """Flow between images of half the network's size, at a stride and in units of network pixels."""
     height, width = flow_hw2.shape[:2]
     cells = (width * 2 // stride, height * 2 // stride)
-    small_hw2 = cv2.resize(flow_hw2, cells, interpolation=cv2.INTER_AREA) * (2 / stride)
+    small_hw2 = cv2.resize(flow_hw2, cells, interpolation=cv2.INTER_AREA) * (2 / unit)
     return np.ascontiguousarray(small_hw2.transpose(2, 0, 1), np.float32)

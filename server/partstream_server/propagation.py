@@ -1,8 +1,8 @@
 """Features of a stream's frames: computed and encoded at key frames, borrowed from them at others.
 
 Nothing here decides which frame is which; `session.py` does. What must be computed is asked for as engine
-requests. Graphs are told what they declare, by name: `propagate` may hold the flow network (then it reads a
-guess and what `describe` made of both frames), or take the flow and scale of a graph `flow`.
+requests. Graphs are told what they declare, by name: `propagate` may hold the flow network (then it reads
+images and a guess), or take the flow and scale of a graph `flow`.
 
 Shape suffixes: B batch (1 here), T key frames, C channels; H, W the network's input, h, w the feature map.
 
@@ -29,15 +29,14 @@ from partstream_server.motion.measure import scene_change
 from partstream_server.request import EngineRequest, Steps
 
 Tensor = npt.NDArray[Any]
-_REFERENCE = "reference_"
+_HALVES = ("half_image", "reference_half_image")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Described:
-    """A frame and what the flow network knows of it."""
+class Seen:
+    """A frame as flow reads it."""
 
     view: View
-    maps: Mapping[str, Tensor]
     since_key: BlockMotion | None = None
     """Motion to the stream's last key frame, where the source tells it."""
 
@@ -57,7 +56,7 @@ class Borrowed:
 class KeyFrame:
     """A key frame: what others borrow."""
 
-    described: Described
+    seen: Seen
     raw: Tensor
     """The backbone's feature."""
     encoded: Tensor
@@ -72,13 +71,9 @@ class Propagation:
         self.kind = manifest.capabilities.temporal
         """none, window or recurrent."""
         graphs = manifest.graphs
-        self._describes = "describe" in graphs
         self._has_flow = "flow" in graphs
-        self._guesses = any(
-            spec.name == "guess"
-            for name in ("flow", "propagate")
-            if name in graphs
-            for spec in graphs[name].inputs
+        self._read_by_flow = frozenset(
+            spec.name for name in ("flow", "propagate") if name in graphs for spec in graphs[name].inputs
         )
 
     def backbone(self, view: View) -> Steps[Tensor]:
@@ -86,13 +81,7 @@ class Propagation:
         outputs = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
         return outputs["feature"]
 
-    def describe(self, view: View, since_key: BlockMotion | None = None) -> Steps[Described]:
-        """The frame, as flow reads it."""
-        if not self._describes or self._flow is not FlowSource.NETWORK:
-            return Described(view, {}, since_key)
-        return Described(view, (yield EngineRequest("describe", {"half_image": view.half_tensor_BCHW})))
-
-    def borrow(self, frame: Described, key: Described, feature: Tensor) -> Steps[Borrowed]:
+    def borrow(self, frame: Seen, key: Seen, feature: Tensor) -> Steps[Borrowed]:
         """A feature of a key frame, carried to another frame."""
         if self._flow is not FlowSource.NETWORK:
             stride = self._manifest.strides.feature
@@ -120,10 +109,12 @@ class Propagation:
         outputs = yield EngineRequest("temporal", {"features": stacked_BTChw})
         return self._first(outputs, "temporal")
 
-    def _told(self, frame: Described, key: Described) -> dict[str, Tensor]:
-        told = {"image": frame.view.tensor_BCHW, "reference": key.view.tensor_BCHW, **frame.maps}
-        told |= {_REFERENCE + name: tensor for name, tensor in key.maps.items()}
-        if self._guesses:
+    def _told(self, frame: Seen, key: Seen) -> dict[str, Tensor]:
+        wanted = self._read_by_flow
+        told = {"image": frame.view.tensor_BCHW, "reference": key.view.tensor_BCHW}
+        if not wanted.isdisjoint(_HALVES):
+            told |= dict(zip(_HALVES, (frame.view.half_tensor_BCHW, key.view.half_tensor_BCHW), strict=True))
+        if "guess" in wanted:
             stride = self._manifest.strides.feature
             told["guess"] = dis_guess(frame.view.half_grey_hw, key.view.half_grey_hw, stride=stride)[None]
         return told
@@ -138,12 +129,12 @@ class Propagation:
 
 
 def encode_over(
-    propagation: Propagation, frame: Described, raw: Tensor, neighbours: Sequence[KeyFrame]
+    propagation: Propagation, frame: Seen, raw: Tensor, neighbours: Sequence[KeyFrame]
 ) -> Steps[Tensor]:
     """A key frame's feature encoded with other key frames', in time order, its own last (eqs. 3, 4)."""
     features = []
     for key in neighbours:
-        borrowed = yield from propagation.borrow(frame, key.described, key.raw)
+        borrowed = yield from propagation.borrow(frame, key.seen, key.raw)
         features.append(borrowed.feature)
     return (yield from propagation.encode_window([*features, raw]))
 
@@ -171,17 +162,17 @@ class RecentKeys:
 
     def cut_before(self, view: View) -> bool:
         """Whether a frame is of another scene than the newest key frame."""
-        return bool(self._keys) and scene_change(view.scene, self.last.described.view.scene) >= self._cut
+        return bool(self._keys) and scene_change(view.scene, self.last.seen.view.scene) >= self._cut
 
     def start_over(self) -> None:
         """Forget all: the scene is another one."""
         self._keys = []
 
-    def borrow(self, frame: Described) -> Steps[Borrowed]:
+    def borrow(self, frame: Seen) -> Steps[Borrowed]:
         """The newest key frame's feature, carried to a frame."""
-        return self._propagation.borrow(frame, self.last.described, self.last.encoded)
+        return self._propagation.borrow(frame, self.last.seen, self.last.encoded)
 
-    def add(self, frame: Described, carried: Borrowed | None = None) -> Steps[Tensor]:
+    def add(self, frame: Seen, carried: Borrowed | None = None) -> Steps[Tensor]:
         """The encoded feature of a new key frame.
 
         Args:

@@ -32,7 +32,7 @@ from partstream_server.encode import MaskForm, encode_people
 from partstream_server.engine import Engine
 from partstream_server.features import Ready, make_features
 from partstream_server.infer import InferConfig, View, infer, read
-from partstream_server.propagation import Propagation, RecentKeys
+from partstream_server.propagation import Propagation, RecentKeys, Seen
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
 from partstream_server.track import track
@@ -278,9 +278,8 @@ def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
 def _borrow_once(view: View, propagation: Propagation) -> Steps[None]:
     """Run the graphs over time: a key frame that is encoded with an equal one."""
     keys = RecentKeys(propagation, ScheduleConfig(mode=ScheduleMode.CAUSAL, encoding_range=1))
-    described = yield from propagation.describe(view)
-    yield from keys.add(described)
-    yield from keys.add(described)
+    yield from keys.add(Seen(view))
+    yield from keys.add(Seen(view))
 
 
 def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:

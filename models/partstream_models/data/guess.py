@@ -1,36 +1,61 @@
-"""A cheap guess of optical flow, as the server makes it: OpenCV's DIS at half resolution.
+"""A first flow, as the server makes it: OpenCV's DIS at half resolution.
 
-Shape suffixes: H height, W width, C colour channels (RGB); h and w are at stride 8.
+Shape suffixes: H height, W width, C colour channels (RGB); q and r are at stride 4.
 
 Source: DIS (Kroeger et al., ECCV 2016).
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-DIS_PRESETS = (cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, cv2.DISOPTICAL_FLOW_PRESET_FAST)
-GUESS_STRIDE = 8
+GUESS_STRIDE = 4
+_FEATURE_STRIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class GuessConfig:
+    """How much DIS does; it works down to half of the resolution that it is given."""
+
+    patch_stride: int
+    refinements: int
+    """Rounds of smoothing (variational refinement)."""
+
+
+SERVED = GuessConfig(patch_stride=4, refinements=5)
+"""What the server tells the flow network."""
+QUICK = GuessConfig(patch_stride=6, refinements=0)
+"""What the server warps features along where it does without the network."""
+_GRADIENT_STEPS = 12
 
 
 def dis_guess(
-    current_HWC: npt.NDArray[np.uint8], reference_HWC: npt.NDArray[np.uint8], *, preset: int
+    current_HWC: npt.NDArray[np.uint8],
+    reference_HWC: npt.NDArray[np.uint8],
+    config: GuessConfig = SERVED,
 ) -> npt.NDArray[np.float32]:
-    """Flow from current to reference in pixels of the stride-8 map, [2, H/8, W/8].
+    """Flow from current to reference in pixels of the stride-8 map, [2, H/4, W/4].
 
     Args:
         current_HWC: An image; height and width are multiples of 32.
         reference_HWC: Of the same size.
-        preset: Of DIS.
+        config: How much DIS does.
     """
     height, width = current_HWC.shape[:2]
     small = [
-        cv2.resize(
-            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (width // 2, height // 2), interpolation=cv2.INTER_AREA
+        cv2.cvtColor(
+            cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
         )
         for image in (current_HWC, reference_HWC)
     ]
-    flow = cv2.DISOpticalFlow.create(preset).calc(small[0], small[1], None)  # type: ignore[call-overload]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setFinestScale(1)
+    search.setPatchStride(config.patch_stride)
+    search.setGradientDescentIterations(_GRADIENT_STEPS)
+    search.setVariationalRefinementIterations(config.refinements)
+    flow = search.calc(small[0], small[1], None)  # type: ignore[call-overload]
     size = (width // GUESS_STRIDE, height // GUESS_STRIDE)
-    cells_hw2 = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * (2 / GUESS_STRIDE)
-    return np.ascontiguousarray(cells_hw2.transpose(2, 0, 1), np.float32)
+    cells_qr2 = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * (2 / _FEATURE_STRIDE)
+    return np.ascontiguousarray(cells_qr2.transpose(2, 0, 1), np.float32)

@@ -1,7 +1,7 @@
 """Key frames of drawn clips and a frame that borrows from the last of them, for learning over time.
 
-Shape suffixes: B clips, T frames (key frames oldest first, then the target), H height, W width; the 2 of a
-flow is (x, y).
+Shape suffixes: B clips, T frames (key frames oldest first, then the target), H height, W width, Q and R at
+stride 4; the 2 of a flow is (x, y).
 
 Source: ATEN (Zhou et al., MM 2018), section 4.4: I_{k-p}, ..., I_k and I_t.
 """
@@ -20,7 +20,7 @@ from partstream_models.data.batches import Batch, CacheStatistics, people_of
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.guess import DIS_PRESETS, dis_guess
+from partstream_models.data.guess import dis_guess
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +55,9 @@ class VideoBatch:
     """uint8, RGB."""
     truth: Batch
     """The last key frames, then the targets."""
-    guesses_BT2hw: Tensor
-    """First flows from each frame but the first to the one before it, in pixels of the stride-8 map."""
+    guesses_BT2QR: Tensor
+    """First flows from each frame but the first to the one before it, at stride 4, in pixels of the stride-8
+    map."""
     flow_B2HW: Tensor
     """From the target to the last key frame, image pixels."""
     visible_BHW: Tensor
@@ -125,9 +126,9 @@ def _order(config: VideoConfig, rng: np.random.Generator) -> list[int]:
 
 
 def _guesses(images_THWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """A guess from each frame to the one before it, [T - 1, 2, H/8, W/8]."""
+    """A guess from each frame to the one before it, [T - 1, 2, H/4, W/4]."""
     pairs = zip(images_THWC[1:], images_THWC[:-1], strict=True)
-    return np.stack([dis_guess(current, former, preset=DIS_PRESETS[1]) for current, former in pairs])
+    return np.stack([dis_guess(current, former) for current, former in pairs])
 
 
 def _batch(clips: list[Clip], orders: list[list[int]]) -> VideoBatch:

@@ -1,44 +1,50 @@
 """A light flow network for the stride-8 feature map of small networks, with FlowNet-S's interface.
 
-Both images are described at strides 8 and 16, from half resolution. At stride 16 every place is matched with
-all places of the reference by a softmax of similarities. A cheap guess from outside (OpenCV's DIS, a codec's
-motion vectors, or none: zeros) is weighed against that way where either is wrong; what they make together is
-refined there and, against the reference warped by it, once more at stride 8. Raw flow is in pixels of the
-stride-8 feature map.
+A guess from outside (OpenCV's DIS, a codec's motion vectors, or none: zeros) is made better. The reference is
+drawn along it, at half resolution; what still differs says by how much the guess is off (Lucas and Kanade's
+equations, over two sizes of window). A small network that sees both images and these answers chooses at each
+place among the guess, the corrected guesses and those of its neighbours: borders of people become sharp, and
+places without texture take after those that have some. Raw flow is in pixels of the stride-8 feature map.
 
-Shape suffixes: B batch, C channels, H and W at stride 8, h and w image size.
+Shape suffixes: B batch, C channels, N candidates; H and W at stride 8, Q and R at stride 4, h and w image
+size.
 
-Source: ours. Global matching after GMFlow (Xu et al., CVPR 2022), refinement against the warped reference
-after PWC-Net (Sun et al., CVPR 2018), the scale map after Deep Feature Flow (Zhu et al., CVPR 2017).
+Source: ours. Equations after Lucas and Kanade (IJCAI 1981), warping before refining after FlowNet 2 (Ilg et
+al., CVPR 2017), choosing among neighbours after the upsampling of RAFT (Teed and Deng, ECCV 2020), the scale
+map after Deep Feature Flow (Zhu et al., CVPR 2017).
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partstream_models.networks.flow_field import FlowField, ScaleMap
-from partstream_models.networks.layers import ConvAct
 from partstream_models.networks.warp import warp
 
 FLOW_STRIDE = 8
 FLOW_UNIT = 8.0
 """Image pixels of one unit of raw flow: a pixel of the feature map."""
-LOSS_WEIGHTS = (1.0, 0.5, 0.3)
-"""Of the levels' endpoint errors, finest first."""
-NEAR_CHANNELS, FAR_CHANNELS = 40, 64
-_FINE = 32
+GUESS_STRIDE = 4
+LOSS_WEIGHTS = (1.0,)
+"""Of the levels' endpoint errors: there is one level."""
+
+_HALF_UNIT = 4.0
+"""Pixels at half resolution of one unit of raw flow."""
+_WINDOWS = (3, 7)
+"""Sides, at stride 4, of the windows over which differences are explained by motion."""
+_REACHES = (1, 3)
+"""How far, at stride 8, the neighbours lie whose flow a place may take: eight each way."""
+_FIELDS = 1 + len(_WINDOWS)
+_CANDIDATES = _FIELDS * (1 + 8 * len(_REACHES))
+_NOISE = 2e-4
+"""Squared gradient below which a window has no texture; grey values are in [-1, 1]."""
+_FAR = 2.0
+"""Pixels at half resolution beyond which the equations are not believed."""
+_FAINT = 1e-6
 _SLOPE = 0.1
-
-
-class Description(NamedTuple):
-    """What the flow network knows of one frame."""
-
-    near: Tensor
-    """At stride 8."""
-    far: Tensor
-    """At stride 16."""
+_TOLD = 24 + 2 + 1 + 6 * len(_WINDOWS) + 2 * len(_WINDOWS)
+"""Channels that the network reads at stride 4: pixels of both images, guess, error, equations, answers."""
+_FINE, _MIDDLE, _WIDE = 32, 56, 64
 
 
 class LightFlow(nn.Module):
@@ -46,124 +52,129 @@ class LightFlow(nn.Module):
 
     def __init__(self, *, scale_channels: int | None = 96) -> None:
         super().__init__()
-        self.near = nn.Sequential(
-            _conv(3, 24, stride=2), _conv(24, NEAR_CHANNELS, stride=2), _conv(NEAR_CHANNELS, NEAR_CHANNELS)
-        )  # fmt: skip
-        self.far = nn.Sequential(
-            _conv(NEAR_CHANNELS, FAR_CHANNELS, stride=2), _conv(FAR_CHANNELS, FAR_CHANNELS)
+        self.fine = _conv(_TOLD, _FINE)
+        self.middle = nn.Sequential(_conv(_FINE, _MIDDLE, stride=2), _conv(_MIDDLE, _MIDDLE))
+        self.wide = nn.Sequential(
+            _conv(_MIDDLE, _WIDE, stride=2),
+            _conv(_WIDE, _WIDE, dilation=2),
+            _conv(_WIDE, _WIDE, dilation=4),
+            _conv(_WIDE, _MIDDLE),
         )
-        self.describe_places = nn.Conv2d(FAR_CHANNELS, FAR_CHANNELS, 1)
-        self.nearness = nn.Parameter(torch.tensor(-2.0))
-        self.coarse = nn.Sequential(
-            _conv(3 * FAR_CHANNELS + 5, FAR_CHANNELS),
-            _conv(FAR_CHANNELS, FAR_CHANNELS, dilation=2),
-            _conv(FAR_CHANNELS, _FINE),
-        )
-        self.fine = nn.Sequential(
-            _conv(2 * NEAR_CHANNELS + 2 + _FINE, NEAR_CHANNELS), _conv(NEAR_CHANNELS, _FINE)
-        )
-        self.weigh = nn.Conv2d(_FINE, 1, 3, padding=1)
-        self.predict = nn.ModuleList(nn.Conv2d(_FINE, 2, 3, padding=1) for _ in range(2))
-        self.scale = ScaleMap(_FINE, scale_channels) if scale_channels is not None else None
-        for module in (self.weigh, *self.predict):
-            assert isinstance(module, nn.Conv2d)
+        self.join = nn.Sequential(_conv(2 * _MIDDLE, _MIDDLE, kernel_size=1), _conv(_MIDDLE, _MIDDLE))
+        self.choose = nn.Conv2d(_MIDDLE, _CANDIDATES, 3, padding=1)
+        self.correct = nn.Conv2d(_MIDDLE, 2, 3, padding=1)
+        self.scale = ScaleMap(_MIDDLE, scale_channels) if scale_channels is not None else None
+        for module in (self.choose, self.correct):
             assert module.bias is not None
             nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)
+        assert self.choose.bias is not None
+        with torch.no_grad():  # each field's own value is the likeliest before training
+            self.choose.bias[:: _CANDIDATES // _FIELDS] = 3.0
 
     def forward(
-        self, current_B3hw: Tensor, reference_B3hw: Tensor, guess_B2HW: Tensor | None = None
+        self, current_B3hw: Tensor, reference_B3hw: Tensor, guess_B2QR: Tensor | None = None
     ) -> FlowField:
         """The field from current to reference.
 
         Args:
             current_B3hw: RGB in [-1, 1], sides multiples of 32.
             reference_B3hw: Of the same size.
-            guess_B2HW: A first flow in pixels of the stride-8 feature map; zeros where None.
+            guess_B2QR: A first flow at stride 4, in pixels of the stride-8 feature map; zeros where None.
         """
-        if guess_B2HW is None:
+        if guess_B2QR is None:
             batch, _, height, width = current_B3hw.shape
-            guess_B2HW = current_B3hw.new_zeros(batch, 2, height // FLOW_STRIDE, width // FLOW_STRIDE)
-        both = self.describe(F.avg_pool2d(torch.cat([current_B3hw, reference_B3hw]), 2))
-        current, reference = (
-            Description(*halves) for halves in zip(*(x.chunk(2) for x in both), strict=True)
-        )
-        return self.estimate(current, reference, guess_B2HW)
+            guess_B2QR = current_B3hw.new_zeros(batch, 2, height // GUESS_STRIDE, width // GUESS_STRIDE)
+        return self.estimate(F.avg_pool2d(current_B3hw, 2), F.avg_pool2d(reference_B3hw, 2), guess_B2QR)
 
-    def describe(self, half_B3HW: Tensor) -> Description:
-        """What estimates read of a frame, from its image at half size; made once a frame."""
-        near = self.near(half_B3HW)
-        return Description(near, self.far(near))
-
-    def estimate(self, current: Description, reference: Description, guess_B2HW: Tensor) -> FlowField:
-        """The field from current to reference, from their descriptions and a guess."""
-        matched, sureness = match(
-            self.describe_places(current.far), self.describe_places(reference.far), self.nearness.exp()
-        )
-        guess = F.avg_pool2d(guess_B2HW, 2) / 2
-        x = self.coarse(
-            torch.cat(
-                [
-                    current.far,
-                    _warp_like(reference.far, matched),
-                    _warp_like(reference.far, guess),
-                    matched * 0.1,
-                    guess * 0.1,
-                    sureness,
-                ],
-                dim=1,
+    def estimate(self, current_half: Tensor, reference_half: Tensor, guess_B2QR: Tensor) -> FlowField:
+        """The field from current to reference, from images at half size, [B, 3, h/2, w/2], and a guess."""
+        with torch.autocast(current_half.device.type, enabled=False):
+            told, candidates_BN2HW = _prepare(
+                current_half.float(), reference_half.float(), guess_B2QR.float()
             )
-        )
-        trust = self.weigh(x).sigmoid()
-        coarse = trust * guess + (1 - trust) * matched + self.predict[0](x)
-        # what the guess knows more finely than stride 16 comes back as far as it is trusted
-        up = _double(coarse) * 2 + _double(trust) * (guess_B2HW - _double(guess) * 2)
-        warped = _warp_like(reference.near, up)
-        x = self.fine(torch.cat([current.near, warped, up * 0.1, _double(x)], dim=1))
-        flow = up + self.predict[1](x)
+        near = self.middle(self.fine(told))
+        x = self.join(torch.cat([near, _double(self.wide(near))], dim=1))
+        share_BN1HW = self.choose(x).float().softmax(dim=1)[:, :, None]
+        flow = (share_BN1HW * candidates_BN2HW).sum(dim=1) + self.correct(x).float()
         scale = self.scale(x) if self.scale is not None else None
-        return FlowField(flow, scale, (flow, coarse * 2, matched * 2))
+        return FlowField(flow, scale, (flow,))
 
 
-def match(query_BCHW: Tensor, key_BCHW: Tensor, nearness: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each place of the query is in the key: the mean of all places under a softmax of similarities.
+def _prepare(current_half: Tensor, reference_half: Tensor, guess_B2QR: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network reads at stride 4, and the flows to choose among, [B, N, 2, H, W]."""
+    warped = warp(reference_half, _double(guess_B2QR) * _HALF_UNIT, outside="border")
+    sums = _gradient_products(current_half.mean(dim=1, keepdim=True), warped.mean(dim=1, keepdim=True))
+    told = [
+        F.pixel_unshuffle(torch.cat([current_half, warped], dim=1), 2),
+        guess_B2QR * 2,
+        _faded(sums[:, 5:]),
+    ]
+    answers, fields = [], [guess_B2QR]
+    for side in _WINDOWS:
+        summed = F.avg_pool2d(sums, side, 1, side // 2, count_include_pad=False)
+        answer = lucas_kanade(summed) / _HALF_UNIT
+        told.append(_faded(summed.abs()))
+        answers.append(answer * 2)
+        fields.append(guess_B2QR + answer)
+    candidates = [
+        place for field in fields for place in neighbourhood(F.avg_pool2d(field, FLOW_STRIDE // GUESS_STRIDE))
+    ]
+    return torch.cat([*told, *answers], dim=1), torch.stack(candidates, dim=1)
+
+
+def _gradient_products(current_B1yx: Tensor, warped_B1yx: Tensor) -> Tensor:
+    """Products of gradients in x, y and time at stride 4: xx, xy, yy, xt, yt, tt."""
+    mean = F.pad((current_B1yx + warped_B1yx) / 2, (1, 1, 1, 1), mode="replicate")
+    across = (mean[:, :, 1:-1, 2:] - mean[:, :, 1:-1, :-2]) / 2
+    down = (mean[:, :, 2:, 1:-1] - mean[:, :, :-2, 1:-1]) / 2
+    over = warped_B1yx - current_B1yx
+    pairs = ((across, across), (across, down), (down, down), (across, over), (down, over), (over, over))
+    return F.avg_pool2d(torch.cat([a * b for a, b in pairs], dim=1), 2)
+
+
+def lucas_kanade(products_B6QR: Tensor) -> Tensor:
+    """How far a window has moved on, [B, 2, Q, R], in the pixels of its gradients.
 
     Args:
-        query_BCHW: Descriptors of the current frame.
-        key_BCHW: Descriptors of the reference.
-        nearness: How much similarity a squared cell of way costs; without it learning starts from nowhere.
-
-    Returns:
-        The way there, [B, 2, H, W], in pixels of these maps (float32), and the greatest share that one place
-        has, [B, 1, H, W].
+        products_B6QR: Means over the window of the products xx, xy, yy, xt, yt and tt of gradients.
     """
-    channels, height, width = query_BCHW.shape[1:]
-    query_BNC = query_BCHW.flatten(2).transpose(1, 2)
-    alike_BNN = (query_BNC @ key_BCHW.flatten(2)).float() * channels**-0.5
-    rows = torch.arange(height, device=query_BCHW.device, dtype=torch.float32)
-    columns = torch.arange(width, device=query_BCHW.device, dtype=torch.float32)
-    places_2HW = torch.stack(
-        [columns[None, :].expand(height, width), rows[:, None].expand(height, width)]
-    )  # fmt: skip
-    places_N2 = places_2HW.flatten(1).transpose(0, 1)
-    far_NN = (places_N2[:, None] - places_N2[None]).square().sum(dim=-1)
-    share_BNN = (alike_BNN - far_NN * nearness).softmax(dim=-1)
-    with torch.autocast(query_BCHW.device.type, enabled=False):
-        there_BN2 = share_BNN @ places_N2
-    way = (there_BN2 - places_N2).transpose(1, 2).reshape(-1, 2, height, width)
-    return way, share_BNN.amax(dim=-1).reshape(-1, 1, height, width)
+    xx, xy, yy, xt, yt, _ = products_B6QR.chunk(6, dim=1)
+    xx, yy = xx + _NOISE, yy + _NOISE
+    inverse = 1 / (xx * yy - xy * xy)
+    way = torch.cat([(xy * yt - yy * xt) * inverse, (xy * xt - xx * yt) * inverse], dim=1)
+    return way.clamp(-_FAR, _FAR)
 
 
-def _warp_like(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
-    """A feature drawn along a flow of float32, in the feature's own type."""
-    return warp(feature_BCHW.float(), flow_B2HW.float()).to(feature_BCHW.dtype)
+def neighbourhood(field_B2HW: Tensor) -> list[Tensor]:
+    """A field itself, and as each place's neighbours have it; beyond the border it goes on as there."""
+    height, width = field_B2HW.shape[-2:]
+    found = [field_B2HW]
+    for reach in _REACHES:
+        padded = F.pad(field_B2HW, (reach,) * 4, mode="replicate")
+        for row in range(3):
+            for column in range(3):
+                if (row, column) != (1, 1):
+                    top, left = row * reach, column * reach
+                    found.append(padded[:, :, top : top + height, left : left + width])
+    return found
+
+
+def _faded(squares: Tensor) -> Tensor:
+    """Squares of very different sizes, brought nearer to each other."""
+    return (squares + _FAINT).log() * 0.2
 
 
 def _double(x_BCHW: Tensor) -> Tensor:
     return F.interpolate(x_BCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _conv(in_channels: int, out_channels: int, *, stride: int = 1, dilation: int = 1) -> nn.Module:
-    return ConvAct(
-        in_channels, out_channels, kernel_size=3, stride=stride, dilation=dilation, slope=_SLOPE
-    )  # fmt: skip
+def _conv(
+    in_channels: int, out_channels: int, *, kernel_size: int = 3, stride: int = 1, dilation: int = 1
+) -> nn.Module:
+    padding = dilation * (kernel_size // 2)
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation)
+    assert convolution.bias is not None
+    nn.init.kaiming_normal_(convolution.weight, a=_SLOPE, nonlinearity="leaky_relu")
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.LeakyReLU(_SLOPE, inplace=True))

@@ -5,7 +5,7 @@ A lesson draws batches and says what their losses are; the loop does the rest, w
 Shape suffixes: B batch, T frames, H height, W width, C colour channels (RGB).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -16,8 +16,8 @@ from torch.utils.data import IterableDataset
 
 from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.unlabelled import VideoFrames
 from partstream_models.data.videos import VideoBatch, VideoBatches
-from partstream_models.networks.light_flow import FLOW_UNIT, LOSS_WEIGHTS
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.training.flow_pairs import FlowBatches, FlowPairs, flow_terms
 from partstream_models.training.losses import LiveLoss
@@ -54,10 +54,24 @@ class Lesson(Protocol):
         ...
 
 
-def make_lesson(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> Lesson:
-    """The lesson of a recipe."""
+def make_lesson(
+    recipe: Recipe,
+    cache: PhotoCache,
+    statistics: CacheStatistics,
+    device: str,
+    unlabelled: Sequence[VideoFrames] = (),
+) -> Lesson:
+    """The lesson of a recipe.
+
+    Args:
+        recipe: What is learned and how.
+        cache: Photos.
+        statistics: Of the photos.
+        device: Where the network is.
+        unlabelled: Real clips, from which flow is learned too.
+    """
     if recipe.subject is Subject.FLOW:
-        return FlowLesson(recipe, cache, device)
+        return FlowLesson(recipe, cache, device, unlabelled)
     if recipe.subject is Subject.VIDEO:
         return VideoLesson(recipe, cache, statistics, device)
     return PictureLesson(recipe, cache, statistics, device)
@@ -127,8 +141,9 @@ class VideoLesson:
             network.heads.eval()
 
     def learns(self, name: str) -> bool:
-        """Everything, or the temporal path alone."""
-        return not self._recipe.temporal_only or name.startswith("temporal.")
+        """Everything, or of the temporal path what is no flow: that has learned from better pairs already."""
+        is_flow = name.startswith("temporal.flow.") and ".scale." not in name
+        return not self._recipe.temporal_only or (name.startswith("temporal.") and not is_flow)
 
     def stream(self, *, first: int, num_workers: int) -> Iterator[VideoBatch | Batch]:
         """Batches of clips; every other one of single scenes, if asked for."""
@@ -150,7 +165,7 @@ class VideoLesson:
         if isinstance(batch, Batch):
             return self._pictures.terms(network, batch)
         images = _tensor(batch.images_BTHWC, self._device).permute(0, 1, 4, 2, 3)
-        guesses = batch.guesses_BT2hw.to(self._device)
+        guesses = batch.guesses_BT2QR.to(self._device)
         with torch.autocast(self._device, torch.bfloat16):
             outputs = run_video(network, images, guesses, frozen=self._recipe.temporal_only)
         found: dict[str, Tensor] = self.loss(outputs.dense, batch.truth)
@@ -165,8 +180,11 @@ class VideoLesson:
 class FlowLesson:
     """Pairs of frames: the flow network alone."""
 
-    def __init__(self, recipe: Recipe, cache: PhotoCache, device: str) -> None:
+    def __init__(
+        self, recipe: Recipe, cache: PhotoCache, device: str, unlabelled: Sequence[VideoFrames] = ()
+    ) -> None:
         self._recipe, self._cache, self._device = recipe, cache, device
+        self._unlabelled = unlabelled
         self.loss = nn.Module()
 
     def prepare(self, network: LiveNetwork) -> None:
@@ -181,20 +199,20 @@ class FlowLesson:
         """Batches of pairs."""
         recipe = self._recipe
         batches: IterableDataset[FlowPairs] = FlowBatches(
-            self._cache, recipe.flow, seed=recipe.seed, first=first
+            self._cache, recipe.flow, seed=recipe.seed, first=first, unlabelled=self._unlabelled
         )
         return iter(loader(batches, num_workers=num_workers))
 
     def terms(self, network: LiveNetwork, batch: FlowPairs) -> dict[str, Tensor]:
-        """Endpoint errors of all levels."""
+        """Endpoint errors, and what differs after warping."""
         assert network.temporal is not None
         with torch.autocast(self._device, torch.bfloat16):
             current, reference = (
                 image.to(self._device).contiguous(memory_format=torch.channels_last)
                 for image in (batch.current_B3HW, batch.reference_B3HW)
             )
-            field = network.temporal.flow(current, reference, batch.guess_B2hw.to(self._device))
-        return flow_terms(field, batch, unit=FLOW_UNIT, weights=LOSS_WEIGHTS)
+            field = network.temporal.flow(current, reference, batch.guess_B2QR.to(self._device))
+        return flow_terms(field, batch)
 
     def finish(self, network: LiveNetwork) -> None:
         """Nothing."""

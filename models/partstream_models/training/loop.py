@@ -14,6 +14,7 @@ from tqdm import tqdm
 from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.data.batches import CacheStatistics
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.unlabelled import VideoFrames
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.training.lessons import make_lesson
 from partstream_models.training.log import RunLog
@@ -37,6 +38,8 @@ class RunOptions:
     num_workers: int = 1
     device: str = "cpu"
     tensorboard: bool = False
+    unlabelled: tuple[VideoFrames, ...] = ()
+    """Real clips, which flow is learned from too."""
 
 
 def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions) -> Path:
@@ -69,7 +72,7 @@ class _Run:
         self.network.backbone.trunk.freeze_first(recipe.frozen_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        self.lesson = make_lesson(recipe, cache, statistics, options.device)
+        self.lesson = make_lesson(recipe, cache, statistics, options.device, options.unlabelled)
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and self.lesson.learns(name))
         self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)

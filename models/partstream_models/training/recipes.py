@@ -48,7 +48,7 @@ class Recipe:
     video: VideoConfig = field(default_factory=VideoConfig)
     """Of `video`."""
     temporal_only: bool = False
-    """Of `video`: leave backbone and heads as they are."""
+    """Of `video`: leave backbone, heads and flow as they are; learn the encoder and the scale map."""
     every_other_picture: bool = False
     """Of `video`: every other step is one of `pictures`, so that what only photos show is not forgotten."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -132,19 +132,22 @@ def live_fine() -> Recipe:
 
 
 def live_flow() -> Recipe:
-    """The flow network of the live network, from pairs of frames; everything else stays as it is."""
+    """The flow network of the live network, from pairs of frames; everything else stays as it is.
+
+    With `--videos` it learns from real clips too, by making one frame out of the other.
+    """
     return Recipe(
         name="live-flow",
-        num_steps=6000,
+        num_steps=10_000,
         subject=Subject.FLOW,
-        learning_rate=8e-4,
+        learning_rate=1.5e-3,
         clip_norm=1.0,
         seed=11,
     )
 
 
 def live_temporal() -> Recipe:
-    """The temporal path on clips, before backbone and heads that stay as they are; goes on from the flow."""
+    """Encoder and scale map on clips; backbone, heads and flow stay as they are. Goes on from the flow."""
     return Recipe(
         name="live-temporal",
         num_steps=1500,

@@ -35,14 +35,14 @@ class VideoOutputs(NamedTuple):
 
 
 def run_video(
-    network: LiveNetwork, images_BT3HW: Tensor, guesses_BT2HW: Tensor, *, frozen: bool
+    network: LiveNetwork, images_BT3HW: Tensor, guesses_BT2QR: Tensor, *, frozen: bool
 ) -> VideoOutputs:
     """The last key frame encoded over the former ones, and the target's feature borrowed from it.
 
     Args:
         network: With its temporal path.
         images_BT3HW: Key frames, oldest first, then the target; RGB in [-1, 1].
-        guesses_BT2HW: First flows, from each frame but the first to the one before it.
+        guesses_BT2QR: First flows at stride 4, from each frame but the first to the one before it.
         frozen: Learn nothing through the backbone; otherwise the last key frame's feature is learned through.
     """
     temporal = network.temporal
@@ -54,7 +54,7 @@ def run_video(
     own = features.pop()
     with torch.set_grad_enabled(not frozen):
         features.append(network.backbone(key))
-    *guesses, last_guess = guesses_BT2HW.unbind(dim=1)
+    *guesses, last_guess = guesses_BT2QR.unbind(dim=1)
     state = features[0]
     for last, current, feature, guess in zip(former, [*former[1:], key], features[1:], guesses, strict=True):
         carried = propagate(state, temporal.flow(current, last, guess))

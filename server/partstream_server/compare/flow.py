@@ -31,7 +31,7 @@ from partstream_server.decode import open_video
 from partstream_server.engine import Engine, create_engine
 from partstream_server.guess import dis_flow, dis_guess
 from partstream_server.infer import View
-from partstream_server.propagation import Propagation
+from partstream_server.propagation import Propagation, Seen
 from partstream_server.request import Steps
 from partstream_server.session import drive
 
@@ -58,7 +58,8 @@ class Estimators:
     def flows(self, current: Image, reference: Image) -> dict[str, Flow]:
         """Every estimate for one pair, by name."""
         now, then = View(current, self._manifest), View(reference, self._manifest)
-        guess_2hw = dis_guess(now.half_grey_hw, then.half_grey_hw, stride=self.stride) * self.stride
+        guess_2qr = dis_guess(now.half_grey_hw, then.half_grey_hw, stride=self.stride) * self.stride
+        guess_2hw = np.stack([pooled(part, 2) for part in guess_2qr])
         greys = [cv2.cvtColor(_input(image, now), cv2.COLOR_RGB2GRAY) for image in (current, reference)]
         start_HW2 = np.zeros((*greys[0].shape, 2), np.float32)
         medium_HW2 = np.asarray(self._medium.calc(greys[0], greys[1], start_HW2), np.float32)
@@ -71,11 +72,9 @@ class Estimators:
         }
 
     def _network(self, now: View, then: View) -> Steps[Flow]:
-        described = yield from self._propagation.describe(now)
-        key = yield from self._propagation.describe(then)
         height, width = (side // self.stride for side in now.tensor_BCHW.shape[-2:])
         feature = np.zeros((1, self._manifest.channels.feature, height, width), np.float32)
-        borrowed = yield from self._propagation.borrow(described, key, feature)
+        borrowed = yield from self._propagation.borrow(Seen(now), Seen(then), feature)
         return np.asarray(borrowed.flow_B2hw[0] * self.stride, np.float32)
 
 

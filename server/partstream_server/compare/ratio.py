@@ -58,7 +58,7 @@ def stage_costs(cost: Cost, every: Cost) -> StageCosts:
         every: Of every frame by itself: what the host spends more than there is for flow.
     """
     host_s = cost.stages_s["infer"] - every.stages_s["infer"] / every.num_frames * cost.num_frames
-    flow_s = cost.stages_s["describe"] + cost.stages_s["flow"] + cost.stages_s["propagate"] + max(host_s, 0.0)
+    flow_s = cost.stages_s["flow"] + cost.stages_s["propagate"] + max(host_s, 0.0)
     num_keys, num_steps = cost.calls["backbone"], cost.calls["temporal"]
     num_flows = cost.num_frames - num_keys + num_steps
     parsing_s = (

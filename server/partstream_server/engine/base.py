@@ -144,11 +144,8 @@ def _check_temporal(manifest: Manifest) -> None:
     """
     kind = manifest.capabilities.temporal
     steps = {"recurrent": {"feature", "state"}, "window": {"features"}}[kind]
-    told = {"image", "reference", "guess"}
-    if "describe" in manifest.graphs:
-        maps = [spec.name for spec in manifest.graphs["describe"].outputs]
-        told |= {*maps, *(f"reference_{name}" for name in maps)}
-    known = {"describe": {"half_image"}, "flow": told, "propagate": told | {"feature"}, "temporal": steps}
+    told = {"image", "reference", "half_image", "reference_half_image", "guess"}
+    known = {"flow": told, "propagate": told | {"feature"}, "temporal": steps}
     if "flow" in manifest.graphs:
         known["propagate"] |= {spec.name for spec in manifest.graphs["flow"].outputs}
     for graph, names in known.items():

@@ -18,7 +18,7 @@ from partstream_server.engine import Engine
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 
 T = TypeVar("T")
-SHARED: Final = frozenset({"backbone", "heads", "describe", "flow", "propagate", "temporal"})
+SHARED: Final = frozenset({"backbone", "heads", "flow", "propagate", "temporal"})
 Tell = Callable[[str, int], None]
 
 

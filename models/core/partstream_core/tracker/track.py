@@ -125,7 +125,7 @@ def seen_again(
 
 
 def stacked(tracks: Sequence[Track]) -> KalmanState:
-    """The motions of tracks as one state, [T, 8] and [T, 8, 8]; filters cost by the call, not by the track."""
+    """The motions of tracks as one state; filters cost by the call, not by the track."""
     return KalmanState(
         np.stack([track.motion.mean for track in tracks]),
         np.stack([track.motion.covariance for track in tracks]),
