@@ -66,7 +66,8 @@ class Triggers:
 
     scene_change: float = 0.35
     """From here on the scene is another one."""
-    warp_error: Band = Band(0.05, 0.08)
+    warp_error: Band = Band(0.02, 0.025)
+    """Slow scenes are below this for ten frames and longer, quick ones after two or three."""
     outside: Band = Band(0.1, 0.2)
     scale_deviation: Band = Band(0.3, 0.5)
     tracker: bool = True
