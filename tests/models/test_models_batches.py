@@ -119,7 +119,6 @@ def test_a_stream_that_is_taken_up_goes_on_where_it_was(photos: PhotoCache) -> N
     assert all(same(one, other) for one, other in zip(whole[2:], rest, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_processes_draw_the_same_stream(photos: PhotoCache, num_workers: int) -> None:
     stream = iter(loader(Batches(photos, CONFIG, seed=3, first=1), num_workers=num_workers))

@@ -214,11 +214,16 @@ def cache_statistics(cache: PhotoCache, cache_dir: Path) -> CacheStatistics:
 
 
 def loader(batches: IterableDataset[T], *, num_workers: int) -> DataLoader[T]:
-    """Batches drawn ahead in processes of their own."""
+    """Batches drawn ahead in processes of their own.
+
+    They are forked from a fresh process: a fork of one with threads, such as those of gRPC or of a runtime that
+    was used before, can take it down.
+    """
     return DataLoader(
         batches,
         batch_size=None,
         num_workers=num_workers,
+        multiprocessing_context="forkserver" if num_workers else None,
         prefetch_factor=3 if num_workers else None,
         persistent_workers=num_workers > 0,
     )

@@ -82,7 +82,7 @@ class AblationConfig:
 
     def __post_init__(self) -> None:
         if min(self.length, self.base_steps, self.steps, self.flow_steps, self.batch) < 1:
-            raise ValueError("length, steps and batch must be at least 1")
+            raise ValueError("length, batch and steps must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
