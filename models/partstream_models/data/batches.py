@@ -216,8 +216,7 @@ def cache_statistics(cache: PhotoCache, cache_dir: Path) -> CacheStatistics:
 def loader(batches: IterableDataset[T], *, num_workers: int) -> DataLoader[T]:
     """Batches drawn ahead in processes of their own.
 
-    They are forked from a fresh process: a fork of one with threads, such as those of gRPC or of a runtime that
-    was used before, can take it down.
+    They are forked from a fresh process: to fork one with threads of gRPC or of a runtime can take it down.
     """
     return DataLoader(
         batches,
