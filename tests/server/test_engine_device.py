@@ -98,8 +98,13 @@ def test_features_go_from_graph_to_graph_without_the_host(keeping: OnnxRuntimeEn
     on_host = {(graph, name) for graph, name, there in watching.seen if not there}
     assert {("heads", "feature"), ("propagate", "feature"), ("temporal", "state")} <= on_device
     assert {name for _, name in on_host} == {
-        "image", "half_image", "reference_half_image", "guess", "batch_index", *keeping.bundle.manifest.instance_rows
-    }  # fmt: skip
+        "image",
+        "half_image",
+        "reference_half_image",
+        "guess",
+        "batch_index",
+        *keeping.bundle.manifest.instance_rows,
+    }
 
 
 def test_what_the_host_reads_is_an_array_and_what_graphs_read_is_not(keeping: OnnxRuntimeEngine) -> None:
