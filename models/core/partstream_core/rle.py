@@ -239,13 +239,18 @@ def _characters(
     numbers: IntArray, *, dropped: npt.NDArray[np.bool_], begin: IntArray
 ) -> list[str]:  # fmt: skip
     """Signed numbers in groups of five bits, low ones first; a text for the numbers from each `begin` on."""
-    magnitude = np.where(numbers < 0, ~numbers, numbers)
-    _, num_bits = np.frexp(magnitude.astype(np.float64))  # exact: far below 2^53
-    sizes = (num_bits + _BITS) // _BITS  # one bit more, for the sign, rounded up
+    magnitude = numbers ^ (numbers >> 8 * numbers.itemsize - 1)
+    sizes = np.ones(numbers.size, np.uint8)  # the first group has four bits and the sign
+    bound, greatest = 1 << _BITS - 1, int(magnitude.max(initial=0))
+    while bound <= greatest:
+        sizes += magnitude >= bound
+        bound <<= _BITS
     sizes[dropped] = 0
-    place = np.arange(sizes.max())
-    groups = (numbers[:, None] >> (_BITS * place)) & 0x1F
-    groups += np.where(place < sizes[:, None] - 1, _MORE, 0) + _FIRST_CHARACTER
-    text = groups[place < sizes[:, None]].astype(np.uint8).tobytes().decode("ascii")
-    edges = np.append(0, np.cumsum(sizes))[[*begin, sizes.size]].tolist()
+    place = np.arange(sizes.max(initial=0), dtype=np.uint8)
+    groups = ((numbers[:, None] >> (_BITS * place)) & 0x1F).astype(np.uint8)
+    there = place < sizes[:, None]
+    groups[:, :-1] |= np.where(there[:, 1:], np.uint8(_MORE), np.uint8(0))
+    groups += _FIRST_CHARACTER
+    text = groups[there].tobytes().decode("ascii")
+    edges = np.append(0, np.cumsum(sizes, dtype=np.int64))[[*begin, sizes.size]].tolist()
     return [text[start:end] for start, end in itertools.pairwise(edges)]
