@@ -148,7 +148,8 @@ class _Parsing:
     def __init__(
         self, inference: Inference, fused: fusion.Assembly, grid: Grid, part_labels: Sequence[int]
     ) -> None:
-        self._level_Pwh = _transposed_levels(inference.part_probabilities_Phw)
+        self._probabilities_Phw = inference.part_probabilities_Phw
+        self._levels: dict[int, LevelArray] = {}
         self._owner_wh, self._channel_wh = fused.owner_HW.T, fused.part_map_HW.T
         self._grid, self._part_labels = grid, part_labels
 
@@ -159,14 +160,20 @@ class _Parsing:
         border to somebody else; background contends everywhere.
         """
         contest = Contest(self._grid, self._grid.pixels(region))
-        contest.enter(_BACKGROUND, self._level_Pwh[0], region)
+        contest.enter(_BACKGROUND, self._level(0), region)
         inside = region.slices
         channel_wh = self._channel_wh[inside] * (self._owner_wh[inside] == row)
         for channel, own in enumerate(ndimage.find_objects(channel_wh), start=1):
             if own is not None:
                 label = self._part_labels[channel] + _BACKGROUND
-                contest.enter(label, self._level_Pwh[channel], around(own, region))
+                contest.enter(label, self._level(channel), around(own, region))
         return contest.labels() - np.uint8(_BACKGROUND)
+
+    def _level(self, channel: int) -> LevelArray:
+        """A channel's probabilities as whole numbers, [w, h]; most frames show half of the parts."""
+        if channel not in self._levels:
+            self._levels[channel] = _transposed_levels(self._probabilities_Phw[channel : channel + 1])[0]
+        return self._levels[channel]
 
 
 def _person(
