@@ -5,8 +5,8 @@ their odds is better than either (`with_parsing`). Then the network's resolution
 and how sure their parts are; the pixels of the frame are given away by the same rule
 (`partstream_core.fusion.assemble`) among interpolated probabilities.
 
-Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), W,
-H the frame.
+Shape suffixes: N candidates or kept people, P parts and background; w, h the network's maps (transposed), K
+their cells; W, H the frame.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _LEAST_MASK = np.float32(0.05)
 BACKGROUND_SHARE = 0.1
 """Of the parsing's background inside people: their masks have heard it once, so it must be ten times as
 likely as any part for a pixel of a person to stay without one."""
-_BACKGROUND = 1
-"""Label of the background where parts contend; a part's is its index plus this."""
 
 
 def assemble(
@@ -67,9 +65,9 @@ def assemble(
     grid = Grid(width=width, height=height, map_width=map_width, map_height=map_height)
     level_Nwh = _transposed_levels(masks_Nhw[rows])
     regions = [_region(mask_hw > mask_threshold, grid) for mask_hw in masks_Nhw[rows]]
-    contest = Contest(grid, Crop(top=0, left=0, bottom=height, right=width))
+    contest = Contest(grid, Crop(top=0, left=0, bottom=height, right=width), above=mask_threshold)
     for number, (level_wh, region) in enumerate(zip(level_Nwh, regions, strict=True), start=1):
-        contest.enter(number, level_wh, region, above=mask_threshold)
+        contest.enter(number, level_wh, region)
     person_WH = contest.labels()
     part_WH = np.zeros_like(person_WH)
     parsing = _Parsing(inference, fused, grid, part_labels)
@@ -78,7 +76,7 @@ def assemble(
         crop = grid.pixels(region)
         inside = slice(crop.left, crop.right), slice(crop.top, crop.bottom)
         own_WH = person_WH[inside] == number
-        part_WH[inside] += parsing.parts_of(int(row), region) * own_WH
+        cv2.copyTo(parsing.parts_of(int(row), region), own_WH.view(np.uint8), part_WH[inside])
         crops.append(tight(own_WH, crop))
     people = [
         _person(inference, fused, int(row), crop, part_labels)
@@ -96,10 +94,10 @@ def _believable(inference: Inference, *, mask_threshold: float, min_parts: float
     parts_Phw = inference.part_probabilities_Phw
     if len(parts_Phw) == 1 or min_parts == 0:
         return inference
-    seen_hw = parts_Phw[1:].max(axis=0) > parts_Phw[0]
-    inside_Nhw = inference.masks_Nhw > mask_threshold
-    num_seen_N = np.count_nonzero(inside_Nhw & seen_hw, axis=(1, 2))
-    good_N = num_seen_N >= min_parts * np.count_nonzero(inside_Nhw, axis=(1, 2))
+    seen_K = (parts_Phw[1:].max(axis=0) > parts_Phw[0]).ravel()
+    inside_NK = (inference.masks_Nhw > mask_threshold).reshape(-1, seen_K.size)
+    num_seen_N = np.count_nonzero(inside_NK & seen_K, axis=1)
+    good_N = num_seen_N >= min_parts * np.count_nonzero(inside_NK, axis=1)
     return Inference(
         boxes_N4=inference.boxes_N4[good_N],
         scores_N=inference.scores_N[good_N],
@@ -156,18 +154,17 @@ class _Parsing:
     def parts_of(self, row: int, region: Cells) -> MapArray:
         """The parts of one person over their region, [W, H] of its crop.
 
-        Only parts that the person has in the network's map contend, so nobody is given a part across the
-        border to somebody else; background contends everywhere.
+        Only what the person has in the network's map contends, background like parts, and only around its own
+        cells: nobody is given a part across the border to somebody else.
         """
         contest = Contest(self._grid, self._grid.pixels(region))
-        contest.enter(_BACKGROUND, self._level(0), region)
         inside = region.slices
-        channel_wh = self._channel_wh[inside] * (self._owner_wh[inside] == row)
-        for channel, own in enumerate(ndimage.find_objects(channel_wh), start=1):
+        owned_wh = self._owner_wh[inside] == row
+        own_wh = (self._channel_wh[inside] + np.uint8(1)) * owned_wh
+        for channel, own in enumerate(ndimage.find_objects(own_wh)):
             if own is not None:
-                label = self._part_labels[channel] + _BACKGROUND
-                contest.enter(label, self._level(channel), around(own, region))
-        return contest.labels() - np.uint8(_BACKGROUND)
+                contest.enter(self._part_labels[channel], self._level(channel), around(own, region))
+        return contest.labels()
 
     def _level(self, channel: int) -> LevelArray:
         """A channel's probabilities as whole numbers, [w, h]; most frames show half of the parts."""

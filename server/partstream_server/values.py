@@ -7,7 +7,7 @@ source frame.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +46,7 @@ class LabelMaps:
     """Index into `partstream_core.labels.PARTS`; 0 outside people, and on them where no part is seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
+class Crop(NamedTuple):
     """A rectangle of pixels: rows `top` up to `bottom`, columns `left` up to `right`."""
 
     top: int

@@ -76,7 +76,8 @@ def assemble(
     """
     inside_NHW = instances.masks_NHW > mask_threshold
     rows, _ = _take_in_score_order(instances.scores_N, inside_NHW, min_share)
-    if len(part_probabilities_PHW) > 1 and part_probabilities_PHW.shape[1:] == inside_NHW.shape[1:]:
+    told = len(part_probabilities_PHW) > 1 and part_probabilities_PHW.shape[1:] == inside_NHW.shape[1:]
+    if told and min_parts > 0:
         seen_HW = part_probabilities_PHW[1:].max(axis=0) > part_probabilities_PHW[0]
         seen = [np.count_nonzero(inside_NHW[row] & seen_HW) for row in rows]
         asked = [min_parts * np.count_nonzero(inside_NHW[row]) for row in rows]
@@ -137,7 +138,7 @@ def _with_parts(
     size = len(scores_N) * num_parts
     place = owner_HW.flat[pixels].astype(np.int64) * num_parts + part
     count = np.bincount(place, minlength=size)
-    total = np.bincount(place, np.take_along_axis(probabilities, part[None], axis=0)[0], minlength=size)
+    total = np.bincount(place, probabilities.max(axis=0), minlength=size)
     part_scores = (total / np.maximum(count + more_pixels, 1)).reshape(len(scores_N), num_parts) * scores_N[
         :, None
     ]

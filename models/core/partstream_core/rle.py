@@ -219,7 +219,7 @@ def _spelled(starts: IntArray, ends: IntArray, first: IntArray, num_pixels: int)
     zeros_at = 2 * np.arange(starts.size) + mask_of  # each mask has one count more than twice its runs
     tail_at = zeros_at[last] + 2
     runs = np.empty(tail_at[-1] + 1, np.int64)
-    before = np.append(0, ends[:-1])
+    before = np.roll(ends, 1)
     before[first] = 0
     runs[zeros_at] = starts - before
     runs[zeros_at + 1] = ends - starts
@@ -246,11 +246,17 @@ def _characters(
         sizes += magnitude >= bound
         bound <<= _BITS
     sizes[dropped] = 0
-    place = np.arange(sizes.max(initial=0), dtype=np.uint8)
-    groups = ((numbers[:, None] >> (_BITS * place)) & 0x1F).astype(np.uint8)
-    there = place < sizes[:, None]
-    groups[:, :-1] |= np.where(there[:, 1:], np.uint8(_MORE), np.uint8(0))
-    groups += _FIRST_CHARACTER
-    text = groups[there].tobytes().decode("ascii")
-    edges = np.append(0, np.cumsum(sizes, dtype=np.int64))[[*begin, sizes.size]].tolist()
-    return [text[start:end] for start, end in itertools.pairwise(edges)]
+    ends = np.cumsum(sizes, dtype=np.int64)
+    text = np.empty(ends[-1], np.uint8)
+    left, at, groups = sizes, ends - sizes, numbers  # of the numbers that have a group at this place
+    while left.size:
+        more = left > 1
+        codes = (groups & 0x1F).astype(np.uint8)
+        codes |= more * np.uint8(_MORE)
+        codes += _FIRST_CHARACTER
+        there = left > 0
+        text[at[there]] = codes[there]
+        left, at, groups = left[more] - np.uint8(1), at[more] + 1, groups[more] >> _BITS
+    characters = text.tobytes().decode("ascii")
+    edges = np.append(ends[begin] - sizes[begin], ends[-1]).tolist()
+    return [characters[start:end] for start, end in itertools.pairwise(edges)]

@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-_POSITION_WEIGHT: Final = 1 / 20
-_VELOCITY_WEIGHT: Final = 1 / 160
+_POSITION_WEIGHTS: Final = np.full(4, 1 / 20)
+_VELOCITY_WEIGHTS: Final = np.full(4, 1 / 160)
 _ASPECT_STD: Final = 1e-2
 _ASPECT_VELOCITY_STD: Final = 1e-5
 _ASPECT_MEASURED_STD: Final = 1e-1
 _MIN_HEIGHT: Final = 1.0
+_EYES: Final = {size: np.eye(size) for size in (4, 8)}
 _MIN_ASPECT: Final = 1e-2
 
 
@@ -69,8 +70,8 @@ def predict(state: KalmanState, period: float) -> KalmanState:
     """
     if not period >= 0:
         raise ValueError(f"period must not be negative, got {period}")
-    move = np.eye(8)
-    move[:4, 4:] = period * np.eye(4)
+    move = _EYES[8].copy()
+    move[:4, 4:] = period * _EYES[4]
     mean = state.mean @ move.T
     mean[..., 2] = np.maximum(mean[..., 2], _MIN_ASPECT)
     mean[..., 3] = np.maximum(mean[..., 3], _MIN_HEIGHT)
@@ -103,9 +104,8 @@ def gating_distance(state: KalmanState, measured_D4: FloatArray) -> FloatArray:
 
 def _noise(height: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Standard deviations of position and velocity after one frame, each [..., 4]."""
-    height = np.maximum(height, _MIN_HEIGHT)
-    position = np.stack([_POSITION_WEIGHT * height] * 4, axis=-1)
-    velocity = np.stack([_VELOCITY_WEIGHT * height] * 4, axis=-1)
+    height = np.maximum(height, _MIN_HEIGHT)[..., None]
+    position, velocity = height * _POSITION_WEIGHTS, height * _VELOCITY_WEIGHTS
     position[..., 2] = _ASPECT_STD
     velocity[..., 2] = _ASPECT_VELOCITY_STD
     return position, velocity
@@ -119,4 +119,4 @@ def _innovation_covariance(state: KalmanState) -> FloatArray:
 
 
 def _diagonal(values: FloatArray) -> FloatArray:
-    return values[..., None] * np.eye(values.shape[-1])
+    return values[..., None] * _EYES[values.shape[-1]]

@@ -51,6 +51,8 @@ class Evidence:
 
     def part(self, rows: Sequence[int], columns: Sequence[int]) -> "Evidence":
         """The evidence on some of the tracks and detections."""
+        if (len(rows), len(columns)) == self.motion_TD.shape:
+            return self
         row, column = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
         pairs = np.ix_(row, column)
         return Evidence(

@@ -3,6 +3,7 @@
 Shape suffixes: T tracks, D or E embedding width.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -29,7 +30,7 @@ class Detection:
     """Carried along to the track, not looked at."""
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.box_xyxy).all():
+        if not all(map(math.isfinite, self.box_xyxy)):
             raise ValueError(f"a detection's box must be finite, got {self.box_xyxy}")
         if self.embedding_D is not None and not np.isfinite(self.embedding_D).all():
             raise ValueError("a detection's embedding must be finite")
@@ -57,8 +58,9 @@ def unit(embedding: npt.NDArray[np.floating] | None) -> FloatArray | None:
     """The embedding at length 1, or None if there is none or it has no direction."""
     if embedding is None:
         return None
-    length = float(np.linalg.norm(embedding))
-    return np.asarray(embedding / length, np.float64) if length > 0 else None
+    exact = np.asarray(embedding, np.float64)
+    length = math.sqrt(exact @ exact)
+    return exact / length if length > 0 else None
 
 
 def begin(detection: Detection, *, now: float, identity: int | None) -> Track:
@@ -106,11 +108,13 @@ def seen_again(
     measured_T4 = kalman.measurement_of([detection.box_xyxy for detection in detections])
     motion = stacked(tracks)
     expected_T = kalman.gating_distance(motion, measured_T4[:, None])[:, 0] <= gate
-    followed, anew = kalman.update(motion, measured_T4), kalman.initiate(measured_T4)
-    chosen = KalmanState(
-        np.where(expected_T[:, None], followed.mean, anew.mean),
-        np.where(expected_T[:, None, None], followed.covariance, anew.covariance),
-    )
+    chosen = kalman.update(motion, measured_T4)
+    if not expected_T.all():
+        anew = kalman.initiate(measured_T4)
+        chosen = KalmanState(
+            np.where(expected_T[:, None], chosen.mean, anew.mean),
+            np.where(expected_T[:, None, None], chosen.covariance, anew.covariance),
+        )
     return [
         replace(
             track,
@@ -127,8 +131,8 @@ def seen_again(
 def stacked(tracks: Sequence[Track]) -> KalmanState:
     """The motions of tracks as one state; filters cost by the call, not by the track."""
     return KalmanState(
-        np.stack([track.motion.mean for track in tracks]),
-        np.stack([track.motion.covariance for track in tracks]),
+        np.array([track.motion.mean for track in tracks]),
+        np.array([track.motion.covariance for track in tracks]),
     )
 
 
