@@ -30,7 +30,7 @@ from partstream_models.data.readers.record import Recording
 from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN
 from partstream_models.networks.complexity import multiply_adds
-from partstream_models.training.ablation import AblationConfig, Variant, train_variants
+from partstream_models.training.ablation import AblationConfig, Trained, train_variants
 from partstream_models.training.aten_scores import recordings_confusion
 from partstream_models.video_methods import AdaptiveTemporalEncoding, VideoMethod
 
@@ -43,8 +43,8 @@ class Row:
     """What was measured of a variant."""
 
     name: str
-    iou: float
-    """Of people, over all pixels of all frames."""
+    ious: tuple[float, ...]
+    """Of people, over all pixels of all frames; one for each seed."""
     milliseconds: float
     """A frame, the fastest of the repeats."""
     ratio: float
@@ -62,9 +62,10 @@ def ablation(  # noqa: PLR0913 - the options of a command
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder of networks and table.")] = Path(
         "runs/ablation"
     ),
-    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 5000,
+    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 10_000,
     steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1000,
-    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 2500,
+    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 8000,
+    seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 2,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
     level: Annotated[str, typer.Option(help="Level of the benchmark's clips.")] = "easy",
     threads: Annotated[int, typer.Option(min=1)] = 1,
@@ -72,7 +73,7 @@ def ablation(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Train every variant for a short while, and print the table; finished variants are not trained again."""
     torch.set_num_threads(threads)
-    config = AblationConfig(base_steps=base_steps, steps=steps, flow_steps=flow_steps)
+    config = AblationConfig(base_steps=base_steps, steps=steps, flow_steps=flow_steps, num_seeds=seeds)
     clips = open_benchmark(
         data, out / "benchmark", select=lambda clip: clip.level.name == level, num_frames=frames
     )
@@ -83,24 +84,22 @@ def ablation(  # noqa: PLR0913 - the options of a command
     typer.echo(table(rows))
 
 
-def measure(
-    trained: Sequence[tuple[Variant, ATEN]], clips: Sequence[Recording], config: AblationConfig
-) -> list[Row]:
+def measure(trained: Sequence[Trained], clips: Sequence[Recording], config: AblationConfig) -> list[Row]:
     """A row for each variant; the first one's time is what the others are held against."""
     view = ViewConfig(longer_side=max(config.size), mirror=False)
     rows: list[Row] = []
-    for variant, network in trained:
-        method = variant.method(network)
-        counts = recordings_confusion(network, clips, view, method)
-        union = counts[_PERSON].sum() + counts[:, _PERSON].sum() - counts[_PERSON, _PERSON]
+    for one in trained:
+        network = one.networks[0]
+        method = one.variant.method(network)
+        ious = tuple(_iou(other, clips, view, one.variant.method(other)) for other in one.networks)
         spent = milliseconds_a_frame(network, method, config.size)
         costs = stage_costs(network, config)
         is_aten = isinstance(method, AdaptiveTemporalEncoding)
         flows = config.length - 1 + config.encoding_range
         rows.append(
             Row(
-                variant.name,
-                float(counts[_PERSON, _PERSON] / union),
+                one.variant.name,
+                ious,
                 spent,
                 spent / (rows[0].milliseconds if rows else spent),
                 cost_ratio(costs, length=config.length, num_flows=flows) if is_aten else None,
@@ -108,6 +107,12 @@ def measure(
             )
         )
     return rows
+
+
+def _iou(network: ATEN, clips: Sequence[Recording], view: ViewConfig, method: VideoMethod) -> float:
+    counts = recordings_confusion(network, clips, view, method)
+    union = counts[_PERSON].sum() + counts[:, _PERSON].sum() - counts[_PERSON, _PERSON]
+    return float(counts[_PERSON, _PERSON] / union)
 
 
 @torch.no_grad()
@@ -140,10 +145,15 @@ def stage_costs(network: ATEN, config: AblationConfig) -> StageCosts:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    lines = ["| | IoU of people | ms a frame | r measured | Eq. 8 | Eq. 9 |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| | IoU of people | of each seed | ms a frame | r measured | Eq. 8 | Eq. 9 |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         predicted = ("" if value is None else f"{value:.2f}" for value in (row.equation_8, row.equation_9))
-        cells = (row.name, f"{row.iou:.3f}", f"{row.milliseconds:.1f}", f"{row.ratio:.2f}", *predicted)
+        mean = sum(row.ious) / len(row.ious)
+        each = ", ".join(f"{iou:.3f}" for iou in row.ious)
+        cells = (row.name, f"{mean:.3f}", each, f"{row.milliseconds:.1f}", f"{row.ratio:.2f}", *predicted)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

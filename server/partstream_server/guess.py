@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-_GRADIENT_STEPS: Final = 12
+_GRADIENT_STEPS: Final = 40
+"""At most: a patch that has come to rest makes no more, so this many cost hardly more than a dozen."""
 _local = threading.local()
 
 
@@ -29,28 +30,29 @@ def dis_flow(
         stride: Of the feature map.
     """
     if not hasattr(_local, "quick"):  # its buffers are no more than one thread's
-        _local.quick = _search(patch_stride=6, refinements=0)
+        _local.quick = _search(finest_scale=1, patch_stride=6)
     return _to_cells(_local.quick.calc(current_hw, reference_hw, None), stride, stride)
 
 
 def dis_guess(
     current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
 ) -> npt.NDArray[np.float32]:
-    """What the flow network is told: finer and smoother, with more work, [2, 2 H / stride, 2 W / stride].
+    """What the flow network is told: patches at twice the resolution, [2, 2 H / stride, 2 W / stride].
 
     It is in pixels of the feature map too. Arguments as of `dis_flow`.
     """
     if not hasattr(_local, "fine"):
-        _local.fine = _search(patch_stride=4, refinements=5)
+        _local.fine = _search(finest_scale=0, patch_stride=4)
     return _to_cells(_local.fine.calc(current_hw, reference_hw, None), stride // 2, stride)
 
 
-def _search(*, patch_stride: int, refinements: int) -> cv2.DISOpticalFlow:
+def _search(*, finest_scale: int, patch_stride: int) -> cv2.DISOpticalFlow:
+    """A search without smoothing (variational refinement), which costs more than it brings to these maps."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    search.setFinestScale(1)
+    search.setFinestScale(finest_scale)
     search.setPatchStride(patch_stride)
     search.setGradientDescentIterations(_GRADIENT_STEPS)
-    search.setVariationalRefinementIterations(refinements)
+    search.setVariationalRefinementIterations(0)
     return search
 
 

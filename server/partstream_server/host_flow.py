@@ -69,6 +69,9 @@ def warp_on_host(feature_1Chw: Tensor, flow_2hw: Flow) -> Tensor:
     OpenCV rounds places to 1/32 of a pixel of the map. Many times faster on a CPU than a graph's GridSample.
     """
     x_hw, y_hw = places(flow_2hw)
-    feature_hwC = np.ascontiguousarray(np.asarray(feature_1Chw[0], np.float32).transpose(1, 2, 0))
+    _, channels, height, width = feature_1Chw.shape
+    rows = np.ascontiguousarray(feature_1Chw, np.float32).reshape(channels, -1)
+    # OpenCV turns a matrix in a quarter of the time that NumPy takes to copy a turned view.
+    feature_hwC = cv2.transpose(rows).reshape(height, width, channels)
     warped_hwC = cv2.remap(feature_hwC, x_hw, y_hw, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.ascontiguousarray(warped_hwC.transpose(2, 0, 1)[None])
+    return cv2.transpose(warped_hwC.reshape(-1, channels)).reshape(feature_1Chw.shape)

@@ -94,6 +94,18 @@ def test_no_frames_cannot_be_encoded(encoder: nn.Module) -> None:
         encoder([])
 
 
+def test_before_training_an_encoder_gives_nearly_the_mean_or_its_tangent() -> None:
+    torch.manual_seed(0)
+    features = [torch.rand(1, 16, 8, 8) for _ in range(3)]
+    mean = MeanEncoder()(features)
+    with torch.no_grad():
+        gru, lstm = ConvGRU(channels=16)(features), ConvLSTM(channels=16)(features)
+        for encoded, begun in ((gru, mean), (lstm, mean.tanh())):
+            both = torch.stack([encoded.flatten(), begun.flatten()])
+            assert torch.corrcoef(both)[0, 1] > 0.6
+            assert (encoded - begun).abs().mean() < 0.5 * begun.mean()
+
+
 def test_even_kernels_are_refused() -> None:
     with pytest.raises(ValueError, match="odd"):
         ConvGRUCell(in_channels=2, state_channels=2, kernel_size=4)

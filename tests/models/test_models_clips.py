@@ -7,6 +7,7 @@ import pytest
 
 from partstream_core.labels import PARTS
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.clips_layers import cut_sprite, garment
@@ -29,6 +30,16 @@ def test_a_clip_follows_from_seed_and_number_alone(photos: PhotoCache) -> None:
         assert np.array_equal(one.instances_THW, other.instances_THW)
         assert np.array_equal(one.flow(0, 1).flow_HW2, other.flow(0, 1).flow_HW2)
     assert not np.array_equal(clip_of(photos, 0).images_THWC, clip_of(photos, 1).images_THWC)
+
+
+def test_draws_in_a_row_are_of_different_clips_and_each_clip_has_its_share(photos: PhotoCache) -> None:
+    draws = ClipDraws(photos=photos, size=SIZE, clip=CONFIG, seed=7, draws_a_clip=2, at_once=3)
+    wanted = [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5]
+    for number, clip in [*enumerate(wanted), (1, 1)]:  # the last one goes back
+        assert np.array_equal(draws.of_draw(number).images_THWC, clip_of(photos, clip).images_THWC), number
+    assert draws.of_draw(1) is draws.of_draw(4)
+    with pytest.raises(ValueError, match="0 draws of each of 3 clips"):
+        replace(draws, draws_a_clip=0)
 
 
 def test_a_pixel_has_a_part_exactly_where_it_has_a_person(photos: PhotoCache) -> None:

@@ -22,17 +22,25 @@ class ClipDraws:
     one_clip: bool = False
     """Every draw is of one and the same clip."""
     draws_a_clip: int = 1
-    """Draws in a row that share a clip, because a clip costs more than a draw."""
-    _held: tuple[int, Clip] | None = field(default=None, init=False, repr=False)
-    """The clip that was asked for last, and its number."""
+    """Draws that share a clip, because a clip costs more than a draw."""
+    at_once: int = 1
+    """Clips that draws go round, so that draws in a row are of as many clips."""
+    _held: dict[int, Clip] = field(default_factory=dict, init=False, repr=False)
+    """The clips that draws went round last, by number."""
+
+    def __post_init__(self) -> None:
+        if min(self.draws_a_clip, self.at_once) < 1:
+            raise ValueError(f"{self.draws_a_clip} draws of each of {self.at_once} clips are none")
 
     def of_draw(self, number: int) -> Clip:
         """The clip of that draw."""
-        wanted = 0 if self.one_clip else number // self.draws_a_clip
-        held = self._held
-        if held is None or held[0] != wanted:
-            self._held = held = (wanted, self._draw(self.seed, wanted))
-        return held[1]
+        lap, place = divmod(number, self.draws_a_clip * self.at_once)
+        wanted = 0 if self.one_clip else lap * self.at_once + place % self.at_once
+        if wanted not in self._held:
+            first = wanted - wanted % self.at_once
+            self._held = {other: clip for other, clip in self._held.items() if other >= first}
+            self._held[wanted] = self._draw(self.seed, wanted)
+        return self._held[wanted]
 
     def to_judge(self, count: int) -> list[Clip]:
         """Clips of another series than those of draws, or the one that is learned by heart."""

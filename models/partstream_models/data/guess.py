@@ -17,18 +17,18 @@ _FEATURE_STRIDE = 8
 
 @dataclass(frozen=True, slots=True)
 class GuessConfig:
-    """How much DIS does; it works down to half of the resolution that it is given."""
+    """How much DIS does; it never smooths (variational refinement)."""
 
+    finest_scale: int
+    """How often the half resolution is halved again where patches are matched last."""
     patch_stride: int
-    refinements: int
-    """Rounds of smoothing (variational refinement)."""
 
 
-SERVED = GuessConfig(patch_stride=4, refinements=5)
+SERVED = GuessConfig(finest_scale=0, patch_stride=4)
 """What the server tells the flow network."""
-QUICK = GuessConfig(patch_stride=6, refinements=0)
+QUICK = GuessConfig(finest_scale=1, patch_stride=6)
 """What the server warps features along where it does without the network."""
-_GRADIENT_STEPS = 12
+_GRADIENT_STEPS = 40
 
 
 def dis_guess(
@@ -51,10 +51,10 @@ def dis_guess(
         for image in (current_HWC, reference_HWC)
     ]
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    search.setFinestScale(1)
+    search.setFinestScale(config.finest_scale)
     search.setPatchStride(config.patch_stride)
     search.setGradientDescentIterations(_GRADIENT_STEPS)
-    search.setVariationalRefinementIterations(config.refinements)
+    search.setVariationalRefinementIterations(0)
     flow = search.calc(small[0], small[1], None)  # type: ignore[call-overload]
     size = (width // GUESS_STRIDE, height // GUESS_STRIDE)
     cells_qr2 = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) * (2 / _FEATURE_STRIDE)

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from partstream_models.networks.conv_gru import mean_feature
 
+_OPEN = 2.0
+"""Bias with which a gate starts: seven eighths of a value pass."""
+
 
 class LSTMState(NamedTuple):
     """Hidden and cell state, each [B, D, H, W]."""
@@ -42,11 +45,20 @@ class ConvLSTMCell(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """The last hidden state over features of key frames."""
+    """The last hidden state over features of key frames.
+
+    The gates that keep and show a cell start nearly open and the one that takes nearly shut, so that before
+    training the hidden state is nearly the hyperbolic tangent of the mean that it begins with.
+    """
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
         self.cell = ConvLSTMCell(in_channels=channels, state_channels=channels)
+        bias = self.cell.gates.bias
+        assert bias is not None
+        with torch.no_grad():
+            bias[:channels] = -_OPEN
+            bias[channels : 3 * channels] = _OPEN
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoded feature, [B, C, H, W], of features in time order, the current frame's last."""

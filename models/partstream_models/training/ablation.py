@@ -38,6 +38,11 @@ _REACH = 5
 """Frames to either side that FGFA adds up: the ten nearest, as section 5.3 has it."""
 _TRAINED_REACH = 2
 _DRAWS_A_CLIP = 8
+_PAIRS_A_CLIP = 16
+_CLIPS_AT_ONCE = 8
+_FLOW_WEIGHTS = (0.1, 0.1, 0.1, 0.08, 0.05)
+"""Of FlowNet-S' levels, finest first. The published ones lean on the coarsest level, which has six cells in
+clips of this size: with them it takes longer until the network sees any motion."""
 
 
 class Aggregating(nn.Module):
@@ -60,11 +65,15 @@ class AblationConfig:
     length: int = 4
     """Frames of a segment, as in table 3."""
     encoding_range: int = 2
-    base_steps: int = 5000
+    base_steps: int = 10_000
     steps: int = 1000
-    flow_steps: int = 2500
+    flow_steps: int = 8_000
     batch: int = 4
     """Draws of a step."""
+    flow_batch: int = 8
+    """Pairs of a step of the flow network."""
+    num_seeds: int = 2
+    """Times that each variant is trained, each time from other draws."""
     learning_rate: float = 1e-3
     size: tuple[int, int] = (128, 192)
     """Height and width of the clips that are learned from."""
@@ -76,13 +85,13 @@ class AblationConfig:
             instances=False,
             heads=replace(ATEN_REDUCED.heads, num_classes=2),
             backbone=replace(ATEN_REDUCED.backbone, trunk=ResNetConfig(blocks=(2, 2, 2, 2), width=16)),
-            flow_width=1 / 16,
+            flow_width=3 / 16,
         )
     )
 
     def __post_init__(self) -> None:
-        if min(self.length, self.base_steps, self.steps, self.flow_steps, self.batch) < 1:
-            raise ValueError("length, batch and steps must be at least 1")
+        if min(self.length, self.base_steps, self.steps, self.flow_steps, self.batch, self.num_seeds) < 1:
+            raise ValueError("length, batch, steps and seeds must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,59 +138,77 @@ def variants(config: AblationConfig) -> tuple[Variant, ...]:
     )
 
 
-def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> list[tuple[Variant, ATEN]]:
-    """Every variant's network; what lies in the folder already is taken from there."""
-    clips = ClipDraws(
-        photos=photos, size=config.size, clip=config.clip, seed=config.seed, draws_a_clip=_DRAWS_A_CLIP
-    )
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A variant, and its networks."""
+
+    variant: Variant
+    networks: tuple[ATEN, ...]
+    """One for each seed."""
+
+
+def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> list[Trained]:
+    """Every variant's networks; what lies in the folder already is taken from there."""
     torch.manual_seed(config.seed)
     base = Variant("base", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0))
     network = base.build(config)
-    pairs = ComposedPairs(photos, config.size, config.clip, config.seed)
-    _fit(
-        folder / "flow.safetensors",
-        "flow",
-        network.flow,
-        FlowNetTask(network.flow, pairs),
-        config,
-        config.flow_steps,
-    )
-    _learn(folder, base, network, clips, config, config.base_steps)
+    _learn_flow(folder, network, photos, config)
+    _learn(folder / "base.safetensors", base, network, photos, replace(config, steps=config.base_steps))
     trained = []
     for variant in variants(config):
-        torch.manual_seed(config.seed)
-        own = variant.build(config)
-        start_network(own, folder / "base.safetensors")
-        _learn(folder, variant, own, clips, config, config.steps)
-        trained.append((variant, own))
+        networks = []
+        for seed in range(config.seed, config.seed + config.num_seeds):
+            torch.manual_seed(seed)
+            own = variant.build(config)
+            start_network(own, folder / "base.safetensors")
+            path = folder / f"{variant.name.replace(' ', '-').lower()}-{seed}.safetensors"
+            _learn(path, variant, own, photos, replace(config, seed=seed))
+            networks.append(own)
+        trained.append(Trained(variant, tuple(networks)))
     return trained
 
 
-def _learn(
-    folder: Path,
-    variant: Variant,
-    network: ATEN,
-    clips: ClipDraws,
-    config: AblationConfig,
-    steps: int,
-) -> None:
+def _learn_flow(folder: Path, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:
+    """The flow network, from frames as far apart as key frames that are encoded together."""
+    clips = replace(_clips(photos, config), draws_a_clip=_PAIRS_A_CLIP)
+    pairs = ComposedPairs(clips, apart=config.length * config.encoding_range)
+    task = FlowNetTask(network.flow, pairs, weights=_FLOW_WEIGHTS)
+    wanted = replace(config, steps=config.flow_steps, batch=config.flow_batch)
+    _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted)
+
+
+def _learn(path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:
+    clips = _clips(photos, config)
     source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
-    path = folder / f"{variant.name.replace(' ', '-').lower()}.safetensors"
-    _fit(path, variant.name, network, AtenTask(network, source, config.seed), config, steps)
+    _fit(path, variant.name, network, AtenTask(network, source, config.seed), config)
 
 
-def _fit(path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig, steps: int) -> None:
+def _clips(photos: PhotoCache, config: AblationConfig) -> ClipDraws:
+    return ClipDraws(
+        photos=photos,
+        size=config.size,
+        clip=config.clip,
+        seed=config.seed,
+        draws_a_clip=_DRAWS_A_CLIP,
+        at_once=_CLIPS_AT_ONCE,
+    )
+
+
+def _fit(path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig) -> None:
     if path.is_file():
         load_network(network, path)
         return
     fit = FitConfig(
-        num_steps=steps,
+        num_steps=config.steps,
         batch=config.batch,
         learning_rate=config.learning_rate,
         drops=(0.7,),
         optimiser=Optimiser.ADAMW,
         seed=config.seed,
     )
-    for _ in tqdm(Fit(task, fit, name=name).steps(), total=steps, desc=name, mininterval=5):
+    steps = Fit(task, fit, name=name).steps()
+    for _ in tqdm(steps, total=config.steps, desc=f"{name}, seed {config.seed}", mininterval=5):
         pass
-    save_tensors(path, network.state_dict(), notes={"variant": name, "steps": steps})
+    save_tensors(
+        path, network.state_dict(), notes={"variant": name, "steps": config.steps, "seed": config.seed}
+    )

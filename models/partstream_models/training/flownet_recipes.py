@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import draw_clip
+from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.readers.formats import Known
 from partstream_models.data.readers.record import Recording
@@ -79,21 +78,20 @@ class RecordedPairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComposedPairs:
-    """Two frames of composed clips, at most a segment apart."""
+    """Two frames of composed clips."""
 
-    photos: PhotoCache
-    size: tuple[int, int]
-    clip: ClipConfig
-    seed: int
+    clips: ClipDraws
+    apart: int
+    """Frames from one to the other, at most."""
 
     def draw(self, number: int) -> FlowDraw:
-        """Two frames of the clip of that number."""
-        height, width = self.size
-        clip = draw_clip(
-            self.photos, seed=self.seed, number=number, height=height, width=width, config=self.clip
-        )
-        rng = np.random.default_rng((self.seed, number))
-        current, reference = rng.choice(len(clip.images_THWC), size=2, replace=False).tolist()
+        """Two frames of a clip, either of which may be the earlier one."""
+        clip = self.clips.of_draw(number)
+        rng = np.random.default_rng((self.clips.seed, number))
+        num_frames = len(clip.images_THWC)
+        gap = int(rng.integers(1, min(self.apart, num_frames - 1) + 1))
+        first = int(rng.integers(num_frames - gap))
+        current, reference = rng.permutation([first, first + gap]).tolist()
         truth = clip.flow(current, reference)
         return FlowDraw(
             as_input(clip.images_THWC[current]),
@@ -110,13 +108,15 @@ class FlowNetTask:
     network: FlowNetS
     source: FlowSource
     device: str = "cpu"
+    weights: tuple[float, ...] = LOSS_WEIGHTS
+    """Of the levels, finest first."""
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """The weighted endpoint error of all levels, in units of 20 pixels."""
         pair = self.source.draw(step)
         field_ = self.network(pair.current.to(self.device), pair.reference.to(self.device))
         flow, visible = pair.flow.to(self.device), pair.visible.to(self.device)
-        return {"endpoint": endpoint_loss(field_, flow, visible, unit=FLOW_UNIT, weights=LOSS_WEIGHTS)}
+        return {"endpoint": endpoint_loss(field_, flow, visible, unit=FLOW_UNIT, weights=self.weights)}
 
 
 @torch.no_grad()
@@ -180,8 +180,10 @@ class FlowRecipe:
             if material.validation:
                 judge = RecordedPairs(material.validation, replace(view, mirror=False), seed)
         else:
-            source = ComposedPairs(material, self.size, self.clip, seed)
-            judge = ComposedPairs(material, self.size, self.clip, seed + _UNSEEN)
+            clips = ClipDraws(photos=material, size=self.size, clip=self.clip, seed=seed)
+            apart = self.clip.num_frames - 1
+            source = ComposedPairs(clips, apart)
+            judge = ComposedPairs(replace(clips, seed=seed + _UNSEEN), apart)
         judged = judge
 
         def evaluate() -> dict[str, float]:
