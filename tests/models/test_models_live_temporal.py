@@ -118,6 +118,26 @@ def test_a_guess_that_is_chosen_passes_through() -> None:
     assert torch.allclose(field.flow_B2HW, torch.nn.functional.avg_pool2d(guess, 2), atol=1e-4)
 
 
+def test_an_answer_that_is_far_off_gives_way_to_the_guess_and_a_good_one_does_not() -> None:
+    """The answer is always the guess moved by a pixel of the map: wrong, then right."""
+    network = taking_the_guess(LightFlow())
+    assert network.correct.bias is not None
+    with torch.no_grad():
+        network.correct.bias[0] = 1.0
+        picture = torch.from_numpy(textured(128, 192)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        moved = torch.roll(picture, -8, dims=3)  # every pixel of it lies a cell further right in the picture
+        right = torch.zeros(1, 2, 32, 48)
+        right[:, 0] = 1.0
+        inside = (..., slice(2, -2), slice(2, -4))
+        for guess, wanted in ((right, right), (torch.zeros_like(right), right)):
+            field = network(moved, picture, guess)
+            expected = torch.nn.functional.avg_pool2d(wanted, 2)
+            assert (field.flow_B2HW - expected)[inside].abs().mean() < 0.05
+            assert torch.allclose(
+                field.pyramid[0], torch.nn.functional.avg_pool2d(guess, 2) + right[..., :1, :1]
+            )
+
+
 def test_the_guess_of_a_shift_is_in_pixels_of_the_feature_map() -> None:
     picture = textured(256, 256)
     for config in (SERVED, QUICK):
@@ -171,8 +191,8 @@ def test_every_so_often_pairs_are_real_and_nobody_knows_their_flow(photos: Photo
 
 def test_the_light_of_real_pairs_asks_for_their_motion(photos: PhotoCache) -> None:
     pairs = draw_pairs(photos, FLOW, seed=3, step=8, unlabelled=[moving_clip()])
-    still = FlowField(torch.zeros(4, 2, 8, 12), None, ())
-    guessed = FlowField(torch.nn.functional.avg_pool2d(pairs.guess_B2QR, 2), None, ())
+    zeros, guess = torch.zeros(4, 2, 8, 12), torch.nn.functional.avg_pool2d(pairs.guess_B2QR, 2)
+    still, guessed = FlowField(zeros, None, (zeros,)), FlowField(guess, None, (guess,))
     assert flow_terms(guessed, pairs)["light"] < 0.5 * flow_terms(still, pairs)["light"]
     assert flow_terms(still, pairs)["flow"] == 0
 
@@ -182,8 +202,9 @@ def test_the_right_flow_is_better_than_none(photos: PhotoCache) -> None:
     visible = pairs.visible_BHW[:, None].float()
     pool = torch.nn.functional.avg_pool2d
     truth = pool(pairs.flow_B2HW * visible, 8) / pool(visible, 8).clamp(min=0.5) / 8
-    right = flow_terms(FlowField(truth, None, ()), pairs)
-    wrong = flow_terms(FlowField(torch.zeros_like(truth), None, ()), pairs)
+    right = flow_terms(FlowField(truth, None, (truth,)), pairs)
+    zeros = torch.zeros_like(truth)
+    wrong = flow_terms(FlowField(zeros, None, (zeros,)), pairs)
     assert right["flow"] == pytest.approx((0.02 + 1e-6**0.5 * 8) ** 0.5, abs=1e-3)
     assert wrong["flow"] > right["flow"]
     assert wrong["light"] > right["light"]

@@ -4,7 +4,9 @@ A guess from outside (OpenCV's DIS, a codec's motion vectors, or none: zeros) is
 drawn along it, at half resolution; what still differs says by how much the guess is off (Lucas and Kanade's
 equations, over two sizes of window). A small network that sees both images and these answers chooses at each
 place among the guess, the corrected guesses and those of its neighbours: borders of people become sharp, and
-places without texture take after those that have some. Raw flow is in pixels of the stride-8 feature map.
+places without texture take after those that have some. Where the guess makes the current frame out of the
+reference clearly better than the network's answer does, the guess stays: on clips unlike those that it
+learned from a network may do harm. Raw flow is in pixels of the stride-8 feature map.
 
 Shape suffixes: B batch, C channels, N candidates; H and W at stride 8, Q and R at stride 4, h and w image
 size.
@@ -40,6 +42,9 @@ _NOISE = 2e-4
 """Squared gradient below which a window has no texture; grey values are in [-1, 1]."""
 _FAR = 2.0
 """Pixels at half resolution beyond which the equations are not believed."""
+_FAVOUR, _HEADSTART, _DOUBT = 1.3, 0.005, (0.1, 0.002)
+"""The network's answer counts until it is so many times as far off as the guess, and by so much more; about
+there the two are mixed. In mean differences of grey values in [-1, 1]."""
 _FAINT = 1e-6
 _SLOPE = 0.1
 _TOLD = 24 + 2 + 1 + 6 * len(_WINDOWS) + 2 * len(_WINDOWS)
@@ -98,7 +103,7 @@ class LightFlow(nn.Module):
         share_BN1HW = self.choose(x).float().softmax(dim=1)[:, :, None]
         flow = (share_BN1HW * candidates_BN2HW).sum(dim=1) + self.correct(x).float()
         scale = self.scale(x) if self.scale is not None else None
-        return FlowField(flow, scale, (flow,))
+        return FlowField(_kept(flow, current_half, reference_half, guess_B2QR), scale, (flow,))
 
 
 def _prepare(current_half: Tensor, reference_half: Tensor, guess_B2QR: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +126,27 @@ def _prepare(current_half: Tensor, reference_half: Tensor, guess_B2QR: Tensor) -
         place for field in fields for place in neighbourhood(F.avg_pool2d(field, FLOW_STRIDE // GUESS_STRIDE))
     ]
     return torch.cat([*told, *answers], dim=1), torch.stack(candidates, dim=1)
+
+
+def _kept(found_B2HW: Tensor, current_half: Tensor, reference_half: Tensor, guess_B2QR: Tensor) -> Tensor:
+    """What the network found, but the guess where that is clearly nearer."""
+    with torch.autocast(current_half.device.type, enabled=False):
+        current, reference = (
+            F.avg_pool2d(image.float().mean(dim=1, keepdim=True), 2)
+            for image in (current_half, reference_half)
+        )
+        guess_B2HW = F.avg_pool2d(guess_B2QR.float(), FLOW_STRIDE // GUESS_STRIDE)
+        off, guess_off = (_differs(current, reference, flow) for flow in (found_B2HW, guess_B2HW))
+        slope, least = _DOUBT
+        share = torch.sigmoid((guess_off * _FAVOUR + _HEADSTART - off) / (slope * (guess_off + off) + least))
+        return guess_B2HW + share * (found_B2HW - guess_B2HW)
+
+
+def _differs(current_B1QR: Tensor, reference_B1QR: Tensor, flow_B2HW: Tensor) -> Tensor:
+    """How far the grey reference, drawn along a flow, is from the current frame, [B, 1, H, W]."""
+    ratio = FLOW_STRIDE // GUESS_STRIDE
+    off = current_B1QR - warp(reference_B1QR, _double(flow_B2HW) * ratio, outside="border")
+    return F.avg_pool2d(off.abs(), ratio)
 
 
 def _gradient_products(current_B1yx: Tensor, warped_B1yx: Tensor) -> Tensor:

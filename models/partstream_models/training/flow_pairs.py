@@ -209,7 +209,7 @@ def flow_terms(found: FlowField, pairs: FlowPairs) -> dict[str, Tensor]:
     """Terms of the loss of a light flow network's answer.
 
     Args:
-        found: From current to reference.
+        found: From current to reference; its raw flow learns.
         pairs: What it was asked, and the truth where that is known.
 
     Returns:
@@ -217,7 +217,7 @@ def flow_terms(found: FlowField, pairs: FlowPairs) -> dict[str, Tensor]:
         drawn along the flow, at half resolution, where it is visible and of the same colours. Of real pairs
         nobody knows what is visible: where they differ much, nothing is learned.
     """
-    flow = found.flow_B2HW.float()
+    flow = found.pyramid[0].float()
     device = flow.device
     visible = pairs.visible_BHW.to(device)[:, None].float()
     share = F.avg_pool2d(visible, FLOW_STRIDE)
