@@ -8,14 +8,11 @@ Source: DIS (Kroeger et al., ECCV 2016).
 from __future__ import annotations
 
 import threading
-from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-_GRADIENT_STEPS: Final = 40
-"""At most: a patch that has come to rest makes no more, so this many cost hardly more than a dozen."""
 _local = threading.local()
 
 
@@ -30,7 +27,7 @@ def dis_flow(
         stride: Of the feature map.
     """
     if not hasattr(_local, "quick"):  # its buffers are no more than one thread's
-        _local.quick = _search(finest_scale=1, patch_stride=6)
+        _local.quick = _search(finest_scale=1, patch_stride=6, steps=12)
     return _to_cells(_local.quick.calc(current_hw, reference_hw, None), stride, stride)
 
 
@@ -42,16 +39,19 @@ def dis_guess(
     It is in pixels of the feature map too. Arguments as of `dis_flow`.
     """
     if not hasattr(_local, "fine"):
-        _local.fine = _search(finest_scale=0, patch_stride=4)
+        _local.fine = _search(finest_scale=0, patch_stride=4, steps=40)
     return _to_cells(_local.fine.calc(current_hw, reference_hw, None), stride // 2, stride)
 
 
-def _search(*, finest_scale: int, patch_stride: int) -> cv2.DISOpticalFlow:
-    """A search without smoothing (variational refinement), which costs more than it brings to these maps."""
+def _search(*, finest_scale: int, patch_stride: int, steps: int) -> cv2.DISOpticalFlow:
+    """A search without smoothing (variational refinement), which costs more than it brings to these maps.
+
+    A patch that has come to rest makes no more steps, so many cost hardly more than a few.
+    """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(finest_scale)
     search.setPatchStride(patch_stride)
-    search.setGradientDescentIterations(_GRADIENT_STEPS)
+    search.setGradientDescentIterations(steps)
     search.setVariationalRefinementIterations(0)
     return search
 

@@ -22,13 +22,14 @@ class GuessConfig:
     finest_scale: int
     """How often the half resolution is halved again where patches are matched last."""
     patch_stride: int
+    steps: int
+    """Of gradient descent, at most."""
 
 
-SERVED = GuessConfig(finest_scale=0, patch_stride=4)
+SERVED = GuessConfig(finest_scale=0, patch_stride=4, steps=40)
 """What the server tells the flow network."""
-QUICK = GuessConfig(finest_scale=1, patch_stride=6)
+QUICK = GuessConfig(finest_scale=1, patch_stride=6, steps=12)
 """What the server warps features along where it does without the network."""
-_GRADIENT_STEPS = 40
 
 
 def dis_guess(
@@ -53,7 +54,7 @@ def dis_guess(
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     search.setFinestScale(config.finest_scale)
     search.setPatchStride(config.patch_stride)
-    search.setGradientDescentIterations(_GRADIENT_STEPS)
+    search.setGradientDescentIterations(config.steps)
     search.setVariationalRefinementIterations(0)
     flow = search.calc(small[0], small[1], None)  # type: ignore[call-overload]
     size = (width // GUESS_STRIDE, height // GUESS_STRIDE)
