@@ -1,5 +1,6 @@
 """The ablation table: every row is trained, parsed, timed and held against the equations."""
 
+import itertools
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,10 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
         assert all(0 <= iou <= 1 for iou in row.ious)
         assert row.milliseconds > 0
         assert (row.equation_8 is not None) == row.name.startswith("ATEN")
+    for one in trained:
+        for network, first in itertools.product(one.networks, trained[0].networks):
+            for name, tensor in network.flow.state_dict().items():
+                assert name == "scale.weight" or torch.equal(tensor, first.flow.state_dict()[name]), name
     text = table(rows)
     assert text.count("\n") == 1 + len(rows)
     assert "| ATEN without GRU |" in text
@@ -95,7 +100,7 @@ def test_a_method_that_runs_the_backbone_twice_takes_its_calls() -> None:
 def test_budgets_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path), "--steps", "0"])
-    assert "steps must be at least 1" in capsys.readouterr().err
+    assert "steps and seeds must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.data
