@@ -102,7 +102,7 @@ class Contest:
         Args:
             grid: The frame.
             crop: What is given away.
-            above: The probability that a label must be above; where none is, 0 wins.
+            above: The probability that a label must be above, in steps of 1/1024; where none is, 0 wins.
         """
         self._grid, self._crop = grid, crop
         # One step above the floor, and label 0: whatever is not above the floor is less than this.

@@ -1,6 +1,8 @@
 """Results in JSON, NDJSON and MOTS text: round trips, and errors that name the place."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,19 @@ def test_a_missing_field_is_named(name: str) -> None:
 def test_what_is_no_object_is_refused(document: object) -> None:
     with pytest.raises(ValueError, match="document: must be an object"):
         frame_from_json(document)
+
+
+def test_a_line_of_ndjson_holds_what_json_can() -> None:
+    for bad in (math.nan, math.inf):
+        for frame in (
+            replace(example(), time_s=bad),
+            replace(example(), people=(replace(example().people[0], box=(0.0, bad, 1.0, 1.0)),)),
+            example(Polygons((5, 7), ((0.0, 0.0, 1.0, bad, 1.0, 1.0),))),
+        ):
+            with pytest.raises(ValueError, match="frame 0 holds a number that is not finite"):
+                ndjson_line(frame)
+    for odd in (replace(example(), index=2**70), replace(example(), time_s=1e-07)):
+        assert frame_from_json(json.loads(ndjson_line(odd))) == odd
 
 
 def test_ndjson_is_read_line_by_line(tmp_path: Path) -> None:

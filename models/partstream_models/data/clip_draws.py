@@ -36,11 +36,14 @@ class ClipDraws:
         """The clip of that draw."""
         lap, place = divmod(number, self.draws_a_clip * self.at_once)
         wanted = 0 if self.one_clip else lap * self.at_once + place % self.at_once
-        if wanted not in self._held:
-            first = wanted - wanted % self.at_once
-            self._held = {other: clip for other, clip in self._held.items() if other >= first}
-            self._held[wanted] = self._draw(self.seed, wanted)
-        return self._held[wanted]
+        held = self._held  # never changed, only replaced: several threads draw
+        if wanted in held:
+            return held[wanted]
+        clip = self._draw(self.seed, wanted)
+        first = wanted - wanted % self.at_once
+        near = range(first, first + self.at_once)
+        self._held = {wanted: clip} | {other: kept for other, kept in self._held.items() if other in near}
+        return clip
 
     def to_judge(self, count: int) -> list[Clip]:
         """Clips of another series than those of draws, or the one that is learned by heart."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_SHUT = 2.0
-"""Minus the bias with which an update gate starts: it lets an eighth of the new state in."""
+_SHUT = 3.0
+"""Minus the bias with which an update gate starts: it lets a twentieth of the new state in."""
 
 
 class ConvGRUCell(nn.Module):

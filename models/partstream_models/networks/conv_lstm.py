@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from partstream_models.networks.conv_gru import mean_feature
 
-_OPEN = 2.0
-"""Bias with which a gate starts: seven eighths of a value pass."""
+_OPEN = 3.0
+"""Bias with which a gate starts: nineteen twentieths of a value pass."""
 
 
 class LSTMState(NamedTuple):

@@ -77,8 +77,6 @@ class AblationConfig:
     num_seeds: int = 2
     """Times that each variant is trained, each time from other draws."""
     learning_rate: float = 1e-3
-    """Of the network that all start from, and of the flow network."""
-    variant_rate: float = 5e-4
     size: tuple[int, int] = (128, 192)
     """Height and width of the clips that are learned from."""
     seed: int = 1
@@ -167,7 +165,7 @@ def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> 
             start_network(own, folder / "base.safetensors")
             keep_flow(own)
             path = folder / f"{variant.name.replace(' ', '-').lower()}-{seed}.safetensors"
-            _learn(path, variant, own, photos, replace(config, seed=seed, learning_rate=config.variant_rate))
+            _learn(path, variant, own, photos, replace(config, seed=seed))
             networks.append(own)
         trained.append(Trained(variant, tuple(networks)))
     return trained
