@@ -1,6 +1,6 @@
 """Composed clips by the number of a draw, as every recipe without a data set learns from them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
@@ -39,7 +39,7 @@ class ClipDraws:
         held = self._held  # never changed, only replaced: several threads draw
         if wanted in held:
             return held[wanted]
-        clip = self._draw(self.seed, wanted)
+        clip = self._draw(wanted)
         first = wanted - wanted % self.at_once
         near = range(first, first + self.at_once)
         self._held = {wanted: clip} | {other: kept for other, kept in self._held.items() if other in near}
@@ -49,8 +49,15 @@ class ClipDraws:
         """Clips of another series than those of draws, or the one that is learned by heart."""
         if self.one_clip:
             return [self.of_draw(0)]
-        return [self._draw(self.seed + _UNSEEN, number) for number in range(count)]
+        unseen = self.unseen()
+        return [unseen._draw(number) for number in range(count)]
 
-    def _draw(self, seed: int, number: int) -> Clip:
+    def unseen(self) -> "ClipDraws":
+        """Draws of another series."""
+        return replace(self, seed=self.seed + _UNSEEN)
+
+    def _draw(self, number: int) -> Clip:
         height, width = self.size
-        return draw_clip(self.photos, seed=seed, number=number, height=height, width=width, config=self.clip)
+        return draw_clip(
+            self.photos, seed=self.seed, number=number, height=height, width=width, config=self.clip
+        )

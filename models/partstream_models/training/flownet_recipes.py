@@ -27,7 +27,6 @@ from partstream_models.training.fit import FitConfig, Optimiser
 from partstream_models.training.paper import DataSet, Material, PaperOptions, Prepared
 
 NUM_EVALUATED = 40
-_UNSEEN = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +182,7 @@ class FlowRecipe:
             clips = ClipDraws(photos=material, size=self.size, clip=self.clip, seed=seed)
             apart = self.clip.num_frames - 1
             source = ComposedPairs(clips, apart)
-            judge = ComposedPairs(replace(clips, seed=seed + _UNSEEN), apart)
+            judge = ComposedPairs(clips.unseen(), apart)
         judged = judge
 
         def evaluate() -> dict[str, float]:
