@@ -64,7 +64,7 @@ def ablation(  # noqa: PLR0913 - the options of a command
     ),
     base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 10_000,
     steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1000,
-    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 8000,
+    flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 24_000,
     seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 2,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
     level: Annotated[str, typer.Option(help="Level of the benchmark's clips.")] = "easy",

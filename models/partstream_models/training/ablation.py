@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from partstream_models.checkpoints import load_network, save_tensors, start_network
+from partstream_models.data.ahead import Ahead
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips_director import ClipConfig
@@ -27,7 +28,7 @@ from partstream_models.networks.resnet import ResNetConfig
 from partstream_models.training.aten_sources import ClipSource
 from partstream_models.training.aten_task import AtenTask, SamplingConfig
 from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
-from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask
+from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask, StackedPairs
 from partstream_models.video_methods import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
@@ -69,7 +70,7 @@ class AblationConfig:
     encoding_range: int = 2
     base_steps: int = 10_000
     steps: int = 1000
-    flow_steps: int = 8_000
+    flow_steps: int = 24_000
     batch: int = 4
     """Draws of a step."""
     flow_batch: int = 8
@@ -182,9 +183,13 @@ def _learn_flow(folder: Path, network: ATEN, photos: PhotoCache, config: Ablatio
     """The flow network, from frames as far apart as key frames that are encoded together."""
     clips = replace(_clips(photos, config), draws_a_clip=_PAIRS_A_CLIP)
     pairs = ComposedPairs(clips, apart=config.length * config.encoding_range)
-    task = FlowNetTask(network.flow, pairs, weights=_FLOW_WEIGHTS)
-    wanted = replace(config, steps=config.flow_steps, batch=config.flow_batch)
-    _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted)
+    ahead = Ahead(StackedPairs(pairs, config.flow_batch).draw, stride=1, num_threads=1)
+    task = FlowNetTask(network.flow, ahead, weights=_FLOW_WEIGHTS)
+    wanted = replace(config, steps=config.flow_steps, batch=1)
+    try:
+        _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted)
+    finally:
+        ahead.close()
 
 
 def _learn(path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:

@@ -4,7 +4,7 @@ Source: FlowNet (Dosovitskiy et al., ICCV 2015), section 5.1: Adam at 1e-4, batc
 every 100 thousand steps after the first 300 thousand of 600 thousand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -31,7 +31,7 @@ NUM_EVALUATED = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowDraw:
-    """A pair of frames, each [1, 3, H, W] in [-1, 1], and the flow between them."""
+    """A pair of frames, each [1, 3, H, W] in [-1, 1], and the flow between them; or several pairs."""
 
     current: Tensor
     reference: Tensor
@@ -39,6 +39,16 @@ class FlowDraw:
     """From current to reference in image pixels, [1, 2, H, W]."""
     visible: Tensor
     """Where the reference shows what the current frame shows, bool [1, H, W]."""
+
+    @classmethod
+    def stack(cls, draws: "Sequence[FlowDraw]") -> "FlowDraw":
+        """Pairs of one size as a batch."""
+        return cls(
+            torch.cat([draw.current for draw in draws]),
+            torch.cat([draw.reference for draw in draws]),
+            torch.cat([draw.flow for draw in draws]),
+            torch.cat([draw.visible for draw in draws]),
+        )
 
 
 class FlowSource(Protocol):
@@ -98,6 +108,19 @@ class ComposedPairs:
             torch.from_numpy(np.ascontiguousarray(truth.flow_HW2)).permute(2, 0, 1)[None],
             torch.from_numpy(truth.visible_HW)[None],
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackedPairs:
+    """Pairs of one size, some to a draw: together they cost a small network less than one by one."""
+
+    pairs: FlowSource
+    count: int
+
+    def draw(self, number: int) -> FlowDraw:
+        """As many pairs in a row."""
+        first = number * self.count
+        return FlowDraw.stack([self.pairs.draw(first + offset) for offset in range(self.count)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
