@@ -62,7 +62,7 @@ def ablation(  # noqa: PLR0913 - the options of a command
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder of networks and table.")] = Path(
         "runs/ablation"
     ),
-    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 10_000,
+    base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 20_000,
     steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1000,
     flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 24_000,
     seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 2,

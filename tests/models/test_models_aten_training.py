@@ -13,11 +13,20 @@ from partstream_core.labels import VOID
 from partstream_models.checkpoints import save_tensors
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.data.clips_director import ClipConfig
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED
 from partstream_models.train import main
 from partstream_models.training.aten_recipes import ATEN_RECIPES, AtenRecipe, aten_overfit
 from partstream_models.training.aten_sources import ClipSource
-from partstream_models.training.aten_task import AtenTask, SamplingConfig, draw_frames, image_of, truth_of
+from partstream_models.training.aten_task import (
+    AtenDraw,
+    AtenTask,
+    SamplingConfig,
+    StackedDraws,
+    draw_frames,
+    image_of,
+    truth_of,
+)
 from partstream_models.training.fit import Fit, FitConfig, Optimiser
 from partstream_models.training.paper import PaperOptions, scheduled, train_paper
 from partstream_models.training.parsing_rcnn_loss import FrameTruth, parsing_loss, parsing_rcnn_losses
@@ -166,6 +175,54 @@ def test_a_clip_is_being_learned_through_encoding_and_propagation(photos: PhotoC
     task = AtenTask(ATEN(recipe.network), ClipSource(lambda _: clip, recipe.sampling))
     totals = [report.terms["total"] for report in Fit(task, recipe.fit, name=recipe.name).steps()]
     assert np.mean(totals[-10:]) < 0.5 * np.mean(totals[:5])
+
+
+def clip_to_stack(photos: PhotoCache) -> Clip:
+    """A small clip without void pixels, in which every key frame has two neighbours."""
+    config = ClipConfig(num_frames=9, max_people=1, empty_share=0.0, cut_share=0.0)
+    return draw_clip(photos, seed=2, number=0, height=64, width=96, config=config)
+
+
+def test_stacked_draws_cost_what_they_cost_one_by_one(photos: PhotoCache) -> None:
+    torch.manual_seed(0)
+    heads = replace(ATEN_REDUCED.heads, num_classes=2)
+    network, clip = ATEN(replace(ATEN_REDUCED, instances=False, heads=heads)), clip_to_stack(photos)
+    finest = network.flow.predict[-1]
+    assert isinstance(finest, nn.Conv2d)
+    nn.init.normal_(finest.weight, std=0.2)  # flow of some cells
+    source = ClipSource(lambda _: clip, SamplingConfig(length=3, encoding_range=2), two_classes=True)
+    stacked = StackedDraws(source, 6)
+    draws = stacked.draw(1)
+    assert {draw.target is None for draw in draws} == {True, False}
+    assert all(len(draw.neighbours) == 2 for draw in draws)
+    with torch.no_grad():
+        alone = [AtenTask(network, source).losses(number)["parsing"].item() for number in range(6, 12)]
+        together = AtenTask(network, stacked).losses(1)["parsing"].item()
+    assert together == pytest.approx(np.mean(alone), rel=1e-4)
+    assert np.std(alone) > 1e-3
+
+
+def test_stacked_draws_of_parts_and_people_have_all_terms(photos: PhotoCache) -> None:
+    recipe, clip = few_steps(1), clip_to_stack(photos)
+    source = ClipSource(lambda _: clip, replace(recipe.sampling, encoding_range=0))
+    network = ATEN(recipe.network)
+    losses = AtenTask(network, StackedDraws(source, 3)).losses(0)
+    assert losses.keys() == AtenTask(network, source).losses(0).keys()
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_draws_with_different_numbers_of_neighbours_cannot_be_stacked(photos: PhotoCache) -> None:
+    clip = clip_to_stack(photos)
+    ranges = iter([0, 1])
+
+    class Uneven:
+        def draw(self, number: int) -> AtenDraw:
+            return ClipSource(lambda _: clip, SamplingConfig(length=2, encoding_range=next(ranges))).draw(
+                number
+            )
+
+    with pytest.raises(ValueError, match="numbers of neighbours"):
+        AtenTask(ATEN(few_steps(1).network), StackedDraws(Uneven(), 2)).losses(0)
 
 
 def test_half_precision_training_has_finite_losses(photos: PhotoCache) -> None:

@@ -26,7 +26,7 @@ from partstream_models.networks.aten import ATEN, ATEN_REDUCED, ATENConfig, Enco
 from partstream_models.networks.fgfa import FeatureAggregation
 from partstream_models.networks.resnet import ResNetConfig
 from partstream_models.training.aten_sources import ClipSource
-from partstream_models.training.aten_task import AtenTask, SamplingConfig
+from partstream_models.training.aten_task import AtenTask, SamplingConfig, StackedDraws
 from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
 from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask, StackedPairs
 from partstream_models.video_methods import (
@@ -68,7 +68,7 @@ class AblationConfig:
     length: int = 4
     """Frames of a segment, as in table 3."""
     encoding_range: int = 2
-    base_steps: int = 10_000
+    base_steps: int = 20_000
     steps: int = 1000
     flow_steps: int = 24_000
     batch: int = 4
@@ -185,17 +185,17 @@ def _learn_flow(folder: Path, network: ATEN, photos: PhotoCache, config: Ablatio
     pairs = ComposedPairs(clips, apart=config.length * config.encoding_range)
     ahead = Ahead(StackedPairs(pairs, config.flow_batch).draw, stride=1, num_threads=1)
     task = FlowNetTask(network.flow, ahead, weights=_FLOW_WEIGHTS)
-    wanted = replace(config, steps=config.flow_steps, batch=1)
-    try:
-        _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted)
-    finally:
-        ahead.close()
+    wanted = replace(config, steps=config.flow_steps)
+    _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted, bf16=False)
+    ahead.close()
 
 
 def _learn(path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:
     clips = _clips(photos, config)
     source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
-    _fit(path, variant.name, network, AtenTask(network, source, config.seed), config)
+    ahead = Ahead(StackedDraws(source, config.batch).draw, stride=1, num_threads=1)
+    _fit(path, variant.name, network, AtenTask(network, ahead, config.seed), config, bf16=True)
+    ahead.close()
 
 
 def _clips(photos: PhotoCache, config: AblationConfig) -> ClipDraws:
@@ -209,16 +209,18 @@ def _clips(photos: PhotoCache, config: AblationConfig) -> ClipDraws:
     )
 
 
-def _fit(path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig) -> None:
+def _fit(
+    path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig, *, bf16: bool
+) -> None:
     if path.is_file():
         load_network(network, path)
         return
     fit = FitConfig(
         num_steps=config.steps,
-        batch=config.batch,
         learning_rate=config.learning_rate,
         drops=(0.7,),
         optimiser=Optimiser.ADAMW,
+        bf16=bf16,
         seed=config.seed,
     )
     steps = Fit(task, fit, name=name).steps()

@@ -5,6 +5,7 @@ Shape suffixes: B batch, C channels, H height, W width.
 Source: ATEN (Zhou et al., MM 2018), section 4.4, "Training".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -142,9 +143,30 @@ class AtenDraw:
 class AtenSource(Protocol):
     """Where draws come from."""
 
-    def draw(self, number: int) -> AtenDraw:
-        """The draw of that number, which follows from the number alone."""
+    def draw(self, number: int) -> AtenDraw | tuple[AtenDraw, ...]:
+        """The draw of that number, which follows from the number alone; or several of one size."""
         ...
+
+
+class OneByOne(Protocol):
+    """A source of single draws."""
+
+    def draw(self, number: int) -> AtenDraw:
+        """The draw of that number."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackedDraws:
+    """Draws of one size, some at a time: together they cost a small network less than one by one."""
+
+    source: OneByOne
+    count: int
+
+    def draw(self, number: int) -> tuple[AtenDraw, ...]:
+        """As many draws in a row."""
+        first = number * self.count
+        return tuple(self.source.draw(first + offset) for offset in range(self.count))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,16 +179,34 @@ class AtenTask:
     device: str = "cpu"
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Terms of eq. 7 of the frame that was drawn, through encoding and propagation."""
-        draw = self.source.draw(step)
-        key = draw.key.to(self.device)
-        neighbours = [image.to(self.device) for image in draw.neighbours]
-        features = torch.split(self.network.backbone(torch.cat([*neighbours, key])), 1)
-        feature = self.network.encode(key, features[-1], list(zip(neighbours, features[:-1], strict=True)))
-        if draw.target is not None:
-            feature = self.network.propagate(draw.target.to(self.device), key, feature)
-        heads, truth = self.network.heads, draw.truth.to(self.device)
+        """Terms of eq. 7 of the frames that were drawn, through encoding and propagation.
+
+        Raises:
+            ValueError: Draws that come together have different numbers of neighbours.
+        """
+        drawn = self.source.draw(step)
+        draws = drawn if isinstance(drawn, tuple) else (drawn,)
+        feature = self._feature(draws)
+        heads, truths = self.network.heads, [draw.truth.to(self.device) for draw in draws]
         if isinstance(heads, ParsingRCNN):
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-            return parsing_rcnn_losses(heads, feature, [truth], generator)
-        return {"parsing": parsing_loss(heads(feature), truth.parts_HW[None])}
+            return parsing_rcnn_losses(heads, feature, truths, generator)
+        parts = torch.stack([truth.parts_HW for truth in truths])
+        return {"parsing": parsing_loss(heads(feature), parts)}
+
+    def _feature(self, draws: Sequence[AtenDraw]) -> Tensor:
+        """What the target of each draw is parsed from, [B, C, H/4, W/4]."""
+        if len({len(draw.neighbours) for draw in draws}) > 1:
+            raise ValueError("draws with different numbers of neighbours cannot be stacked")
+        places = zip(*((*draw.neighbours, draw.key) for draw in draws), strict=True)
+        images = [torch.cat(place).to(self.device) for place in places]
+        features = torch.split(self.network.backbone(torch.cat(images)), len(draws))
+        known = list(zip(images[:-1], features[:-1], strict=True))
+        encoded = self.network.encode(images[-1], features[-1], known)
+        targets = [draw.target for draw in draws if draw.target is not None]
+        if not targets:
+            return encoded
+        rows = torch.tensor([row for row, draw in enumerate(draws) if draw.target is not None])
+        rows = rows.to(self.device)
+        moved = self.network.propagate(torch.cat(targets).to(self.device), images[-1][rows], encoded[rows])
+        return encoded.index_copy(0, rows, moved.to(encoded.dtype))
