@@ -7,7 +7,7 @@ other, and held against equations 8 and 9 of the paper.
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +30,14 @@ from partstream_models.data.readers.record import Recording
 from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN
 from partstream_models.networks.complexity import multiply_adds
-from partstream_models.training.ablation import AblationConfig, Trained, train_variants
+from partstream_models.training.ablation import FULL, AblationConfig, Trained, train_variants
 from partstream_models.training.aten_scores import recordings_confusion
 from partstream_models.video_methods import AdaptiveTemporalEncoding, VideoMethod
 
 _app = new_app()
 _PERSON = 1
+_LENGTHS = (3, 4, 5)
+"""Of segments, in table 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,22 @@ def ablation(  # noqa: PLR0913 - the options of a command
     )
     photos = PhotoCache(data, cache, training_ids(data), hint_source(weights))
     trained = train_variants(config, photos, out)
-    rows = measure(trained, clips, config)
+    rows = measure([each for one in trained for each in with_other_lengths(one)], clips, config)
     (out / "table.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     typer.echo(table(rows))
+
+
+def with_other_lengths(trained: Trained) -> list[Trained]:
+    """The variant, and if it is ATEN, its networks in segments of other lengths (table 2 of the paper)."""
+    variant = trained.variant
+    if variant.name != FULL:
+        return [trained]
+    others = [
+        replace(variant, name=f"{FULL}, l = {length}", sampling=replace(variant.sampling, length=length))
+        for length in _LENGTHS
+        if length != variant.sampling.length
+    ]
+    return [trained, *(replace(trained, variant=other) for other in others)]
 
 
 def measure(trained: Sequence[Trained], clips: Sequence[Recording], config: AblationConfig) -> list[Row]:
@@ -95,15 +110,16 @@ def measure(trained: Sequence[Trained], clips: Sequence[Recording], config: Abla
         spent = milliseconds_a_frame(network, method, config.size)
         costs = stage_costs(network, config)
         is_aten = isinstance(method, AdaptiveTemporalEncoding)
-        flows = config.length - 1 + config.encoding_range
+        length = one.variant.sampling.length
+        flows = length - 1 + config.encoding_range
         rows.append(
             Row(
                 one.variant.name,
                 ious,
                 spent,
                 spent / (rows[0].milliseconds if rows else spent),
-                cost_ratio(costs, length=config.length, num_flows=flows) if is_aten else None,
-                short_cost_ratio(costs, length=config.length, num_flows=flows) if is_aten else None,
+                cost_ratio(costs, length=length, num_flows=flows) if is_aten else None,
+                short_cost_ratio(costs, length=length, num_flows=flows) if is_aten else None,
             )
         )
     return rows

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from partstream_models.ablation import main, measure, milliseconds_a_frame, table
+from partstream_models.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.readers.benchmark import open_benchmark
 from partstream_models.data.readers.record import Frame, Recording
 from partstream_models.networks.aten import ATEN, Encoder
-from partstream_models.training.ablation import AblationConfig, Aggregating, train_variants, variants
+from partstream_models.training.ablation import AblationConfig, Aggregating, Trained, train_variants, variants
 from partstream_models.video_methods import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
@@ -80,6 +80,32 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
         for network, same in zip(one.networks, other.networks, strict=True):
             for name, tensor in network.state_dict().items():
                 assert torch.equal(tensor, same.state_dict()[name]), name
+
+
+def test_aten_is_held_against_itself_in_shorter_and_longer_segments() -> None:
+    by_name = {variant.name: variant for variant in variants(AblationConfig())}
+    with torch.device("meta"):
+        network = ATEN(AblationConfig().network)
+    shown = [each for one in by_name.values() for each in with_other_lengths(Trained(one, (network,)))]
+    assert [each.variant.name for each in shown] == [*by_name, "ATEN, l = 3", "ATEN, l = 5"]
+    lengths = {each.variant.name: each.variant.method(network) for each in shown[-3:]}
+    assert lengths == {
+        "ATEN": AdaptiveTemporalEncoding(length=4, encoding_range=2),
+        "ATEN, l = 3": AdaptiveTemporalEncoding(length=3, encoding_range=2),
+        "ATEN, l = 5": AdaptiveTemporalEncoding(length=5, encoding_range=2),
+    }
+    assert all(each.networks == (network,) for each in shown)
+
+
+def test_equations_are_of_the_row_s_own_length(photos: PhotoCache) -> None:
+    variant = {variant.name: variant for variant in variants(TINY)}["ATEN"]
+    shown = with_other_lengths(Trained(variant, (variant.build(TINY),)))
+    rows = {row.name: row for row in measure(shown, [recording(photos)], TINY)}
+    third, quarter, fifth = (rows[name].equation_9 for name in ("ATEN", "ATEN, l = 4", "ATEN, l = 5"))
+    assert third is not None
+    assert quarter is not None
+    assert fifth is not None
+    assert third > quarter > fifth
 
 
 def test_aggregation_stands_in_for_the_encoder() -> None:

@@ -37,6 +37,8 @@ from partstream_models.video_methods import (
     VideoMethod,
 )
 
+FULL = "ATEN"
+"""The variant with every piece."""
 _REACH = 5
 """Frames to either side that FGFA adds up: the ten nearest, as section 5.3 has it."""
 _TRAINED_REACH = 2
@@ -137,7 +139,7 @@ def variants(config: AblationConfig) -> tuple[Variant, ...]:
         Variant("ATEN without GRU", Encoder.MEAN, segments),
         Variant("ATEN without alignment", Encoder.GRU, segments, aligned=False),
         Variant("ATEN with convLSTM", Encoder.LSTM, segments),
-        Variant("ATEN", Encoder.GRU, segments),
+        Variant(FULL, Encoder.GRU, segments),
     )
 
 
