@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from partstream_models.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.readers.benchmark import open_benchmark
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.networks.aten import ATEN, Encoder
+from partstream_models.data.views import ViewConfig
+from partstream_models.networks.aten import ATEN, ATEN_REDUCED, Encoder
 from partstream_models.training.ablation import AblationConfig, Aggregating, Trained, train_variants, variants
+from partstream_models.training.aten_scores import person_iou, recordings_confusion
+from partstream_models.training.aten_task import as_input
 from partstream_models.video_methods import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
@@ -63,7 +68,7 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
     assert rows[0].ratio == 1
     for row in rows:
         assert len(row.ious) == 2
-        assert all(0 <= iou <= 1 for iou in row.ious)
+        assert all(0 <= iou.even <= iou.best <= 1 for iou in row.ious)
         assert row.milliseconds > 0
         assert (row.equation_8 is not None) == row.name.startswith("ATEN")
     for one in trained:
@@ -80,6 +85,34 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
         for network, same in zip(one.networks, other.networks, strict=True):
             for name, tensor in network.state_dict().items():
                 assert torch.equal(tensor, same.state_dict()[name]), name
+
+
+def test_people_s_iou_is_that_of_every_pixel_counted(photos: PhotoCache) -> None:
+    torch.manual_seed(3)
+    variant = {variant.name: variant for variant in variants(TINY)}["DFF"]
+    network, clip, view = variant.build(TINY), recording(photos), ViewConfig(longer_side=64, mirror=False)
+    method = variant.method(network)
+    counts = recordings_confusion(network, [clip], view, method)
+    people = [frame.instances_HW for frame in map(clip.frame, range(5)) if frame.instances_HW is not None]
+    probabilities: dict[int, Tensor] = {}
+    with torch.no_grad():
+        images = torch.cat([as_input(clip.frame(number).image_HWC) for number in range(5)])
+        for frame, feature in method.features(network, images):
+            logits = F.interpolate(network.part_logits(feature), (64, 64), mode="bilinear")
+            probabilities[frame] = logits.softmax(dim=1)[0, 1]
+    found = person_iou(network, [clip], view, method)
+    assert found.even == pytest.approx(counts[1, 1] / (counts[1].sum() + counts[0, 1]), abs=2e-3)
+    truth = np.stack(people) > 0
+    probability = torch.stack([probabilities[frame] for frame in range(5)]).numpy()
+    by_threshold = [
+        (truth & (probability >= at / 200)).sum() / (truth | (probability >= at / 200)).sum()
+        for at in range(200)
+    ]
+    assert found.best == pytest.approx(max(by_threshold), abs=1e-6)
+    assert found.threshold == pytest.approx(np.argmax(by_threshold) / 200)
+    parts = ATEN(ATEN_REDUCED)
+    with pytest.raises(ValueError, match="no one class"):
+        person_iou(parts, [clip], view, PerFrame())
 
 
 def test_aten_is_held_against_itself_in_shorter_and_longer_segments() -> None:

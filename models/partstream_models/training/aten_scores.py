@@ -1,18 +1,20 @@
-"""How well ATEN parses clips: mean IoU of the classes over all labelled frames.
+"""How well ATEN parses clips: mean IoU of the classes, or IoU of people, over all labelled frames.
 
 Shape suffixes: T frames, H height, W width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS
 from partstream_core.metrics.semantic import confusion_matrix, mean_iou
 from partstream_models.data.clips import Clip
-from partstream_models.data.readers.record import Recording
+from partstream_models.data.readers.record import Frame, Recording
 from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.networks.aten import ATEN
 from partstream_models.training.aten_task import as_input, image_of, truth_of, truth_of_maps
@@ -20,6 +22,9 @@ from partstream_models.video_methods import VideoMethod, parse_clip
 
 MAX_FRAMES = 60
 """Frames of a recording that are parsed together; of a longer one, those around its first labelled frames."""
+
+_NUM_BINS = 200
+"""Of probabilities, for thresholds."""
 
 
 def clip_mean_iou(network: ATEN, clips: Sequence[Clip], method: VideoMethod, *, device: str = "cpu") -> float:
@@ -66,18 +71,71 @@ def recordings_confusion(
     """
     two_classes = network.config.heads.num_classes == 2
     total = np.zeros((NUM_PARTS, NUM_PARTS), np.int64)
+    for shown, images in _looked_at(recordings, view):
+        for frame, parsed in zip(shown, parse_clip(network, images.to(device), method), strict=True):
+            if frame.instances_HW is not None:
+                truth = truth_of_maps(frame.parts_HW, frame.instances_HW, two_classes=two_classes)
+                total += _counts(truth.parts_HW, parsed.part_map_HW)
+    return total
+
+
+class PersonIoU(NamedTuple):
+    """IoU of people over all pixels of all labelled frames."""
+
+    even: float
+    """Of what is likelier a person than not."""
+    best: float
+    """At the threshold that suits the network best: how well it tells people apart, however bold it is."""
+    threshold: float
+    """That threshold, of the probability of a person."""
+
+
+@torch.no_grad()
+def person_iou(
+    network: ATEN, recordings: Sequence[Recording], view: ViewConfig, method: VideoMethod
+) -> PersonIoU:
+    """How well a network of two classes finds people.
+
+    Raises:
+        ValueError: The network has other classes, or a file is missing or damaged.
+    """
+    if network.config.heads.num_classes != 2:
+        raise ValueError(
+            f"a network of {network.config.heads.num_classes} classes has no one class of people"
+        )
+    was_training = network.training
+    network.eval()
+    people, others = np.zeros(_NUM_BINS, np.int64), np.zeros(_NUM_BINS, np.int64)
+    for shown, images in _looked_at(recordings, view):
+        for frame, feature in method.features(network, images):
+            instances_HW = shown[frame].instances_HW
+            if instances_HW is None:
+                continue
+            truth_HW = truth_of_maps(None, instances_HW, two_classes=True).parts_HW
+            logits = F.interpolate(
+                network.part_logits(feature).float(), truth_HW.shape, mode="bilinear", align_corners=False
+            )
+            bins_HW = (logits[0].softmax(dim=0)[1] * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
+            people += np.bincount(bins_HW[truth_HW == 1].numpy(), minlength=_NUM_BINS)
+            others += np.bincount(bins_HW[truth_HW == 0].numpy(), minlength=_NUM_BINS)
+    network.train(was_training)
+    found, wrong = (counts[::-1].cumsum()[::-1] for counts in (people, others))
+    ious = found / np.maximum(people.sum() + wrong, 1)
+    best = int(ious.argmax())
+    return PersonIoU(float(ious[_NUM_BINS // 2]), float(ious[best]), best / _NUM_BINS)
+
+
+def _looked_at(
+    recordings: Sequence[Recording], view: ViewConfig
+) -> Iterator[tuple[list[Frame], torch.Tensor]]:
+    """The frames of each recording that are parsed together, as the view shows them, and [T, 3, H, W]."""
     for recording in recordings:
         first = max(min(recording.labelled[0] - MAX_FRAMES // 2, recording.num_frames - MAX_FRAMES), 0)
         numbers = range(first, min(first + MAX_FRAMES, recording.num_frames))
         frames = [recording.frame(number) for number in numbers]
         look = draw_view(frames[0].image_HWC.shape[:2], view, np.random.default_rng(0))
         shown = [look.of(frame) for frame in frames]
-        images = torch.cat([as_input(frame.image_HWC) for frame in shown]).to(device)
-        for frame, parsed in zip(shown, parse_clip(network, images, method), strict=True):
-            if frame.instances_HW is not None:
-                truth = truth_of_maps(frame.parts_HW, frame.instances_HW, two_classes=two_classes)
-                total += _counts(truth.parts_HW, parsed.part_map_HW)
-    return total
+        yield shown, torch.cat([as_input(frame.image_HWC) for frame in shown])
 
 
 def _counts(truth_HW: torch.Tensor, found_HW: torch.Tensor) -> npt.NDArray[np.int64]:
