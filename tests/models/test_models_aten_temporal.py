@@ -94,16 +94,28 @@ def test_no_frames_cannot_be_encoded(encoder: nn.Module) -> None:
         encoder([])
 
 
-def test_before_training_an_encoder_gives_nearly_the_mean_or_its_tangent() -> None:
+@pytest.mark.parametrize("separable", [False, True])
+def test_before_training_the_gru_gives_mostly_the_current_feature_bounded(separable: bool) -> None:
     torch.manual_seed(0)
     features = [torch.rand(1, 16, 8, 8) for _ in range(3)]
-    mean = MeanEncoder()(features)
     with torch.no_grad():
-        gru, lstm = ConvGRU(channels=16)(features), ConvLSTM(channels=16)(features)
-        for encoded, begun in ((gru, mean), (lstm, mean.tanh())):
-            both = torch.stack([encoded.flatten(), begun.flatten()])
-            assert torch.corrcoef(both)[0, 1] > 0.6
-            assert (encoded - begun).abs().mean() < 0.5 * begun.mean()
+        encoded = ConvGRU(channels=16, separable=separable)(features)
+    assert _likeness(encoded, features[-1]) > 0.8
+    assert _likeness(encoded, features[0]) < 0.5
+    assert (encoded - features[-1].tanh()).abs().mean() < 0.1
+
+
+def test_before_training_the_lstm_follows_the_current_feature() -> None:
+    torch.manual_seed(0)
+    features = [torch.rand(1, 16, 8, 8) for _ in range(3)]
+    with torch.no_grad():
+        encoded = ConvLSTM(channels=16)(features)
+    assert _likeness(encoded, features[-1]) > 0.7
+    assert _likeness(encoded, features[0]) < 0.5
+
+
+def _likeness(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
 def test_even_kernels_are_refused() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_SHUT = 3.0
-"""Minus the bias with which an update gate starts: it lets a twentieth of the new state in."""
+OPEN = 2.0
+"""Bias with which a gate starts that lets nearly nine tenths of a value pass."""
 
 
 class ConvGRUCell(nn.Module):
@@ -49,17 +49,25 @@ class ConvGRUCell(nn.Module):
         self.gates_from_state = conv(state_channels, 2 * state_channels, kernel_size, bias=False)
         self.candidate_from_state = conv(state_channels, state_channels, kernel_size, bias=False)
         if anchored:
-            self._start_as_input()
+            self.start_as_input()
 
-    def _start_as_input(self) -> None:
-        """Open the update gate, and correct nothing."""
-        last_of_input, last_of_state = _last(self.from_input), _last(self.candidate_from_state)
-        assert last_of_input.bias is not None
+    def start_as_input(self) -> None:
+        """Open the update gate, and let the candidate be the input: bounded, unless the cell is anchored."""
+        channels, last = self.state_channels, _last(self.from_input)
+        assert last.bias is not None
         with torch.no_grad():
-            last_of_input.bias[: self.state_channels] = 2.0
-            last_of_input.bias[2 * self.state_channels :] = 0.0
-            last_of_input.weight[2 * self.state_channels :] = 0.0
-            last_of_state.weight.zero_()
+            last.bias[:channels] = OPEN
+            last.bias[2 * channels :] = 0.0
+            candidate = last.weight[2 * channels :]
+            if self.anchored:
+                candidate.zero_()
+            else:
+                nn.init.dirac_(candidate)
+                if isinstance(self.from_input, nn.Sequential):
+                    depthwise = self.from_input[0]
+                    assert isinstance(depthwise, nn.Conv2d)
+                    nn.init.dirac_(depthwise.weight, groups=depthwise.groups)
+            _last(self.candidate_from_state).weight.zero_()
 
     def forward(self, x_BCHW: Tensor, state_BDHW: Tensor) -> Tensor:
         """Return the next state, [B, D, H, W]."""
@@ -84,17 +92,15 @@ def _last(map_: nn.Module) -> nn.Conv2d:
 class ConvGRU(nn.Module):
     """The last state over features of key frames (eq. 4).
 
-    Update gates start nearly shut. Before training the state is then nearly the mean that it begins with,
-    which heads that learned without an encoder can read; the paper does not say how gates start.
+    Before training the state is nearly the hyperbolic tangent of the current frame's feature, with a little
+    of the others, so that nothing has to be unlearned where they do not lie on the current frame. The paper
+    does not say how it starts.
     """
 
     def __init__(self, *, channels: int, separable: bool = False) -> None:
         super().__init__()
         self.cell = ConvGRUCell(in_channels=channels, state_channels=channels, separable=separable)
-        bias = _last(self.cell.from_input).bias
-        assert bias is not None
-        with torch.no_grad():
-            bias[:channels] = -_SHUT
+        self.cell.start_as_input()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoded feature, [B, C, H, W].

@@ -12,10 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from partstream_models.networks.conv_gru import mean_feature
-
-_OPEN = 3.0
-"""Bias with which a gate starts: nineteen twentieths of a value pass."""
+from partstream_models.networks.conv_gru import OPEN, mean_feature
 
 
 class LSTMState(NamedTuple):
@@ -47,18 +44,19 @@ class ConvLSTMCell(nn.Module):
 class ConvLSTM(nn.Module):
     """The last hidden state over features of key frames.
 
-    The gates that keep and show a cell start nearly open and the one that takes nearly shut, so that before
-    training the hidden state is nearly the hyperbolic tangent of the mean that it begins with.
+    It starts as the GRU does: the gates that take and show a cell nearly open, the one that keeps it nearly
+    shut, and the candidate the input, so that before training the hidden state follows the current frame.
     """
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
         self.cell = ConvLSTMCell(in_channels=channels, state_channels=channels)
-        bias = self.cell.gates.bias
-        assert bias is not None
+        gates = self.cell.gates
+        assert gates.bias is not None
         with torch.no_grad():
-            bias[:channels] = -_OPEN
-            bias[channels : 3 * channels] = _OPEN
+            for gate, bias in enumerate((OPEN, -OPEN, OPEN, 0.0)):
+                gates.bias[gate * channels : (gate + 1) * channels] = bias
+            nn.init.dirac_(gates.weight[3 * channels :])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """The encoded feature, [B, C, H, W], of features in time order, the current frame's last."""
