@@ -66,9 +66,9 @@ def ablation(  # noqa: PLR0913 - the options of a command
         "runs/ablation"
     ),
     base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 20_000,
-    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1000,
+    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 900,
     flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 24_000,
-    seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 3,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
     level: Annotated[str, typer.Option(help="Level of the benchmark's clips.")] = "easy",
     threads: Annotated[int, typer.Option(min=1)] = 1,
