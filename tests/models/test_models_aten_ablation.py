@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partstream_models.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
+from partstream_models.checkpoints import load_tensors
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.readers.benchmark import open_benchmark
@@ -75,6 +76,11 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
         for network, first in itertools.product(one.networks, trained[0].networks):
             for name, tensor in network.flow.state_dict().items():
                 assert name == "scale.weight" or torch.equal(tensor, first.flow.state_dict()[name]), name
+            for name, tensor in network.backbone.state_dict().items():
+                assert torch.equal(tensor, first.backbone.state_dict()[name]), name
+        for network in one.networks:
+            heads, started = network.heads.state_dict(), load_tensors(tmp_path / "base.safetensors")[0]
+            assert any(not torch.equal(tensor, started[f"heads.{name}"]) for name, tensor in heads.items())
     text = table(rows)
     assert text.count("\n") == 1 + len(rows)
     assert "| ATEN without GRU |" in text
