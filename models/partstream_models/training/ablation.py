@@ -10,6 +10,7 @@ Source: ATEN (Zhou et al., MM 2018), sections 5.3 and 5.4; DFF (Zhu et al., CVPR
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -186,19 +187,18 @@ def _learn_flow(folder: Path, network: ATEN, photos: PhotoCache, config: Ablatio
     """The flow network, from frames as far apart as key frames that are encoded together."""
     clips = replace(_clips(photos, config), draws_a_clip=_PAIRS_A_CLIP)
     pairs = ComposedPairs(clips, apart=config.length * config.encoding_range)
-    ahead = Ahead(StackedPairs(pairs, config.flow_batch).draw, stride=1, num_threads=1)
-    task = FlowNetTask(network.flow, ahead, weights=_FLOW_WEIGHTS)
     wanted = replace(config, steps=config.flow_steps)
-    _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted, bf16=False)
-    ahead.close()
+    stacked = StackedPairs(pairs, config.flow_batch)
+    with closing(Ahead(stacked.draw, stride=1, num_threads=1)) as ahead:
+        task = FlowNetTask(network.flow, ahead, weights=_FLOW_WEIGHTS)
+        _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted, bf16=False)
 
 
 def _learn(path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:
     clips = _clips(photos, config)
     source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
-    ahead = Ahead(StackedDraws(source, config.batch).draw, stride=1, num_threads=1)
-    _fit(path, variant.name, network, AtenTask(network, ahead, config.seed), config, bf16=True)
-    ahead.close()
+    with closing(Ahead(StackedDraws(source, config.batch).draw, stride=1, num_threads=1)) as ahead:
+        _fit(path, variant.name, network, AtenTask(network, ahead, config.seed), config, bf16=True)
 
 
 def _clips(photos: PhotoCache, config: AblationConfig) -> ClipDraws:
