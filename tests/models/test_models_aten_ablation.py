@@ -17,6 +17,7 @@ from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.readers.benchmark import open_benchmark
 from partstream_models.data.readers.record import Frame, Recording
+from partstream_models.data.shake import Shake
 from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED, Encoder
 from partstream_models.training.ablation import AblationConfig, Aggregating, Trained, train_variants, variants
@@ -29,7 +30,9 @@ from partstream_models.video_methods import (
     PerFrame,
 )
 
-TINY = AblationConfig(num_seeds=2, length=3, base_steps=1, steps=1, flow_steps=1, size=(64, 64))
+TINY = AblationConfig(
+    num_seeds=2, length=3, base_steps=1, steps=1, flow_steps=1, size=(64, 64), shake=Shake(share=1)
+)
 
 
 def recording(photos: PhotoCache) -> Recording:
@@ -68,10 +71,11 @@ def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder
     assert [row.name for row in rows] == [variant.name for variant in variants(TINY)]
     assert rows[0].ratio == 1
     for row in rows:
-        assert len(row.ious) == 2
-        assert all(0 <= iou.even <= iou.best <= 1 for iou in row.ious)
+        assert len(row.ious) == len(row.shaken_ious) == 2
+        assert all(0 <= iou.even <= iou.best <= 1 for iou in (*row.ious, *row.shaken_ious))
         assert row.milliseconds > 0
         assert (row.equation_8 is not None) == row.name.startswith("ATEN")
+    assert any(row.ious != row.shaken_ious for row in rows)
     for one in trained:
         for network, first in itertools.product(one.networks, trained[0].networks):
             for name, tensor in network.flow.state_dict().items():

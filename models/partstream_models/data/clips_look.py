@@ -66,7 +66,7 @@ def film(image_HWC: UInt8Array, look: Look, progress: float, rng: np.random.Gene
     if look.blur:
         image = cv2.GaussianBlur(image, (0, 0), look.blur).astype(np.uint8)
     if look.smear != (0.0, 0.0):
-        image = _smear(image, look.smear)
+        image = smear(image, look.smear)
     height, width = image.shape[:2]
     if look.scale < 1:
         small = (max(round(width * look.scale), 8), max(round(height * look.scale), 8))
@@ -92,7 +92,8 @@ def _tone(image_HWC: UInt8Array, look: Look, progress: float) -> UInt8Array:
     return np.asarray(image, np.uint8)
 
 
-def _smear(image_HWC: UInt8Array, way: tuple[float, float]) -> UInt8Array:
+def smear(image_HWC: UInt8Array, way: tuple[float, float]) -> UInt8Array:
+    """The frame of a camera that goes this way, x and y in pixels, while the shutter is open."""
     reach = int(np.ceil(max(abs(way[0]), abs(way[1])) / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     ends = [(round(reach + sign * way[0] / 2), round(reach + sign * way[1] / 2)) for sign in (-1, 1)]

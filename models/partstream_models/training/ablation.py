@@ -23,6 +23,7 @@ from partstream_models.data.ahead import Ahead
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clip_draws import ClipDraws
 from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.shake import Shake
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED, ATENConfig, Encoder
 from partstream_models.networks.fgfa import FeatureAggregation
 from partstream_models.networks.resnet import ResNetConfig
@@ -85,6 +86,8 @@ class AblationConfig:
     """Height and width of the clips that are learned from."""
     seed: int = 1
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=13, max_people=4, cut_share=0.0))
+    shake: Shake = field(default_factory=Shake)
+    """Of the camera while variants learn; the base learns without."""
     network: ATENConfig = field(
         default_factory=lambda: replace(
             ATEN_REDUCED,
@@ -159,7 +162,8 @@ def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> 
     base = Variant("base", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0))
     network = base.build(config)
     _learn_flow(folder, network, photos, config)
-    _learn(folder / "base.safetensors", base, network, photos, replace(config, steps=config.base_steps))
+    longer, steady = replace(config, steps=config.base_steps), Shake(share=0)
+    _learn(folder / "base.safetensors", base, network, photos, longer, steady)
     trained = []
     for variant in variants(config):
         networks = []
@@ -169,7 +173,7 @@ def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> 
             start_network(own, folder / "base.safetensors")
             keep_what_all_share(own)
             path = folder / f"{variant.name.replace(' ', '-').lower()}-{seed}.safetensors"
-            _learn(path, variant, own, photos, replace(config, seed=seed))
+            _learn(path, variant, own, photos, replace(config, seed=seed), config.shake)
             networks.append(own)
         trained.append(Trained(variant, tuple(networks)))
     return trained
@@ -194,9 +198,11 @@ def _learn_flow(folder: Path, network: ATEN, photos: PhotoCache, config: Ablatio
         _fit(folder / "flow.safetensors", "flow", network.flow, task, wanted, bf16=False)
 
 
-def _learn(path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig) -> None:
+def _learn(
+    path: Path, variant: Variant, network: ATEN, photos: PhotoCache, config: AblationConfig, shake: Shake
+) -> None:
     clips = _clips(photos, config)
-    source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True)
+    source = ClipSource(clips.of_draw, variant.sampling, config.seed, two_classes=True, shake=shake)
     with closing(Ahead(StackedDraws(source, config.batch).draw, stride=1, num_threads=1)) as ahead:
         _fit(path, variant.name, network, AtenTask(network, ahead, config.seed), config, bf16=True)
 

@@ -1,12 +1,13 @@
 """Where ATEN's training frames come from: composed clips, or the recordings of a data set."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from partstream_models.data.clips import Clip
 from partstream_models.data.readers.record import Recording
+from partstream_models.data.shake import Shake
 from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.training.aten_task import (
     AtenDraw,
@@ -14,7 +15,6 @@ from partstream_models.training.aten_task import (
     as_input,
     draw_frames,
     frames_for,
-    image_of,
     truth_of,
     truth_of_maps,
 )
@@ -29,16 +29,20 @@ class ClipSource:
     sampling: SamplingConfig
     seed: int = 1
     two_classes: bool = False
+    shake: Shake = field(default_factory=lambda: Shake(share=0))
+    """Of the camera while it films the clip."""
 
     def draw(self, number: int) -> AtenDraw:
         """Any frame of the clip of that number."""
         clip = self.clip_of(number)
         rng = np.random.default_rng((self.seed, number))
         frames = draw_frames(len(clip.images_THWC), self.sampling, rng)
+        wanted = dict.fromkeys((*frames.neighbours, frames.key, frames.target))
+        images = {frame: as_input(self.shake.of(clip.images_THWC[frame], rng)) for frame in wanted}
         return AtenDraw(
-            tuple(image_of(clip, frame) for frame in frames.neighbours),
-            image_of(clip, frames.key),
-            None if frames.target == frames.key else image_of(clip, frames.target),
+            tuple(images[frame] for frame in frames.neighbours),
+            images[frames.key],
+            None if frames.target == frames.key else images[frames.target],
             truth_of(clip, frames.target, two_classes=self.two_classes),
         )
 
