@@ -49,7 +49,7 @@ class Row:
 
     name: str
     ious: tuple[PersonIoU, ...]
-    """One for each seed."""
+    """One for each seed; one alone where nothing was trained beyond what all share."""
     shaken_ious: tuple[PersonIoU, ...]
     """The same where the camera shakes."""
     milliseconds: float
@@ -70,7 +70,7 @@ def ablation(  # noqa: PLR0913 - the options of a command
         "runs/ablation"
     ),
     base_steps: Annotated[int, typer.Option(help="Steps of the network that all start from.")] = 20_000,
-    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 900,
+    steps: Annotated[int, typer.Option(help="Steps of each variant.")] = 1800,
     flow_steps: Annotated[int, typer.Option(help="Steps of the flow network.")] = 24_000,
     seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 3,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
@@ -187,7 +187,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _mean_and_each(ious: Sequence[float]) -> str:
-    return f"{mean(ious):.3f} ({', '.join(f'{iou:.3f}' for iou in ious)})"
+    each = f" ({', '.join(f'{iou:.3f}' for iou in ious)})" if len(ious) > 1 else ""
+    return f"{mean(ious):.3f}{each}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partstream_models.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
-from partstream_models.checkpoints import load_tensors
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.readers.benchmark import open_benchmark
@@ -63,34 +62,57 @@ def test_every_row_is_parsed_by_its_own_method() -> None:
     assert by_name["ATEN without GRU"].encoder is Encoder.MEAN
 
 
-def test_the_table_has_every_row_and_finished_networks_are_taken_from_the_folder(
-    photos: PhotoCache, tmp_path: Path
-) -> None:
-    trained = train_variants(TINY, photos, tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny networks are kept."""
+    return tmp_path_factory.mktemp("ablation")
+
+
+@pytest.fixture(scope="module")
+def trained(photos: PhotoCache, folder: Path) -> list[Trained]:
+    """Every variant after one step."""
+    return train_variants(TINY, photos, folder)
+
+
+def test_the_table_has_every_row(trained: list[Trained], photos: PhotoCache) -> None:
     rows = measure(trained, [recording(photos)], TINY)
     assert [row.name for row in rows] == [variant.name for variant in variants(TINY)]
     assert rows[0].ratio == 1
     for row in rows:
-        assert len(row.ious) == len(row.shaken_ious) == 2
+        assert len(row.ious) == len(row.shaken_ious) == (1 if row.name == "per frame" else 2)
         assert all(0 <= iou.even <= iou.best <= 1 for iou in (*row.ious, *row.shaken_ious))
         assert row.milliseconds > 0
         assert (row.equation_8 is not None) == row.name.startswith("ATEN")
     assert any(row.ious != row.shaken_ious for row in rows)
-    for one in trained:
-        for network, first in itertools.product(one.networks, trained[0].networks):
-            for name, tensor in network.flow.state_dict().items():
-                assert name == "scale.weight" or torch.equal(tensor, first.flow.state_dict()[name]), name
-            for name, tensor in network.backbone.state_dict().items():
-                assert torch.equal(tensor, first.backbone.state_dict()[name]), name
-        for network in one.networks:
-            heads, started = network.heads.state_dict(), load_tensors(tmp_path / "base.safetensors")[0]
-            assert any(not torch.equal(tensor, started[f"heads.{name}"]) for name, tensor in heads.items())
     text = table(rows)
     assert text.count("\n") == 1 + len(rows)
     assert "| ATEN without GRU |" in text
-    written = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")}
-    again = train_variants(TINY, photos, tmp_path)
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.safetensors")} == written
+
+
+def test_variants_share_all_but_what_their_piece_adds(trained: list[Trained]) -> None:
+    base = trained[0].networks[0].state_dict()
+    for network in itertools.chain.from_iterable(one.networks for one in trained[1:]):
+        for name, tensor in network.state_dict().items():
+            if not name.startswith(("encoder.", "flow.scale.")):
+                assert torch.equal(tensor, base[name]), name
+
+
+def test_what_a_piece_adds_learns(trained: list[Trained]) -> None:
+    for one in trained[1:]:
+        for seed, network in enumerate(one.networks, start=TINY.seed):
+            torch.manual_seed(seed)
+            started = one.variant.build(TINY).encoder.state_dict()
+            started["scale"] = trained[0].networks[0].flow.get_parameter("scale.weight")
+            learned = {**network.encoder.state_dict(), "scale": network.flow.get_parameter("scale.weight")}
+            assert any(not torch.equal(tensor, started[name]) for name, tensor in learned.items())
+
+
+def test_finished_networks_are_taken_from_the_folder(
+    trained: list[Trained], photos: PhotoCache, folder: Path
+) -> None:
+    written = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    again = train_variants(TINY, photos, folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == written
     for one, other in zip(trained, again, strict=True):
         for network, same in zip(one.networks, other.networks, strict=True):
             for name, tensor in network.state_dict().items():

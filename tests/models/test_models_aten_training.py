@@ -158,6 +158,24 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     assert not next(steps).skipped
 
 
+class HalfFrozen(Line):
+    """Its first draw is one that nothing which learns takes part in."""
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return {"error": torch.ones(())} if step == 0 else super().losses(step)
+
+
+def test_a_draw_that_teaches_nothing_changes_nothing() -> None:
+    task = HalfFrozen()
+    before = [p.clone() for p in task.network.parameters()]
+    steps = Fit(task, FitConfig(num_steps=2), name="line").steps()
+    report = next(steps)
+    assert (report.skipped, report.terms["total"]) == (False, 1)
+    assert all(torch.equal(a, b) for a, b in zip(before, task.network.parameters(), strict=True))
+    next(steps)
+    assert any(not torch.equal(a, b) for a, b in zip(before, task.network.parameters(), strict=True))
+
+
 def test_minutes_that_are_over_end_the_run() -> None:
     assert (
         len(list(Fit(Line(), FitConfig(num_steps=10_000_000), name="line").steps(minutes=1e-4))) < 10_000_000

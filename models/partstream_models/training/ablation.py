@@ -1,9 +1,9 @@
 """What ATEN's pieces are worth: a narrow ATEN with and without them, and what it is compared with.
 
-All share one backbone, trained frame by frame, and one flow network; encoder, scale map and heads learn, for
-equally many steps from the same composed clips. Trained along, the backbone of each went another way, and
-which way was worth several times what a piece is worth. People are told from the rest, as in the paper's
-tables 2 and 3.
+All share one network that was trained frame by frame, and one flow network; what a piece adds to them learns,
+encoder and scale map, for equally many steps from the same composed clips. Trained along, backbone and heads
+of each went another way, and which way was worth more than a piece is. People are told from the rest, as in
+the paper's tables 2 and 3.
 
 Source: ATEN (Zhou et al., MM 2018), sections 5.3 and 5.4; DFF (Zhu et al., CVPR 2017); FGFA (Zhu et al., ICCV
 2017).
@@ -73,7 +73,7 @@ class AblationConfig:
     """Frames of a segment, as in table 3."""
     encoding_range: int = 2
     base_steps: int = 20_000
-    steps: int = 900
+    steps: int = 1800
     flow_steps: int = 24_000
     batch: int = 4
     """Draws of a step."""
@@ -82,12 +82,14 @@ class AblationConfig:
     num_seeds: int = 3
     """Times that each variant is trained, each time from other draws."""
     learning_rate: float = 1e-3
+    """Of base and flow network."""
+    variant_learning_rate: float = 3e-3
     size: tuple[int, int] = (128, 192)
     """Height and width of the clips that are learned from."""
     seed: int = 1
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=13, max_people=4, cut_share=0.0))
     shake: Shake = field(default_factory=Shake)
-    """Of the camera while variants learn; the base learns without."""
+    """Of the camera while variants learn; the base learned without."""
     network: ATENConfig = field(
         default_factory=lambda: replace(
             ATEN_REDUCED,
@@ -166,23 +168,31 @@ def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> 
     _learn(folder / "base.safetensors", base, network, photos, longer, steady)
     trained = []
     for variant in variants(config):
-        networks = []
-        for seed in range(config.seed, config.seed + config.num_seeds):
-            torch.manual_seed(seed)
-            own = variant.build(config)
-            start_network(own, folder / "base.safetensors")
-            keep_what_all_share(own)
-            path = folder / f"{variant.name.replace(' ', '-').lower()}-{seed}.safetensors"
-            _learn(path, variant, own, photos, replace(config, seed=seed), config.shake)
-            networks.append(own)
-        trained.append(Trained(variant, tuple(networks)))
+        seeds = range(config.seed, config.seed + config.num_seeds)
+        if variant.sampling == base.sampling:
+            trained.append(Trained(variant, (network,)))
+        else:
+            owns = (train_variant(variant, replace(config, seed=seed), photos, folder) for seed in seeds)
+            trained.append(Trained(variant, tuple(owns)))
     return trained
 
 
+def train_variant(variant: Variant, config: AblationConfig, photos: PhotoCache, folder: Path) -> ATEN:
+    """A variant's network of the configuration's seed; one in the folder is taken from there."""
+    torch.manual_seed(config.seed)
+    network = variant.build(config)
+    start_network(network, folder / "base.safetensors")
+    keep_what_all_share(network)
+    path = folder / f"{variant.name.replace(' ', '-').lower()}-{config.seed}.safetensors"
+    config = replace(config, learning_rate=config.variant_learning_rate)
+    _learn(path, variant, network, photos, config, config.shake)
+    return network
+
+
 def keep_what_all_share(network: ATEN) -> None:
-    """Leave backbone and flow network as they are; encoder, scale map and heads go on learning."""
-    network.backbone.requires_grad_(False)
-    network.flow.requires_grad_(False)
+    """Leave backbone, flow network and heads as they are; encoder and scale map go on learning."""
+    network.requires_grad_(False)
+    network.encoder.requires_grad_(True)
     assert network.flow.scale is not None
     network.flow.scale.requires_grad_(True)
 

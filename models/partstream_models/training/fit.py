@@ -167,8 +167,9 @@ class Fit:
             with self._losses.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 total = self._forward(draw, terms, len(draws))
                 finite = finite and bool(torch.isfinite(total))
-                # the last pass is never left out, or the team would wait for it in the next step
-                if finite or last:
+                # the last pass is never left out, or the team would wait for it in the next step; alone,
+                # a draw that nothing which learns took part in is
+                if (finite or last) and (total.requires_grad or self.team.size > 1):
                     torch.autograd.backward(total / len(draws))
         finite = self.team.all_of(finite, self.device)
         if finite:
