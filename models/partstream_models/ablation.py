@@ -177,9 +177,12 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         predicted = ("" if value is None else f"{value:.2f}" for value in (row.equation_8, row.equation_9))
         quality = (
-            _mean_and_each(values)
+            value
             for ious in (row.ious, row.shaken_ious)
-            for values in ([iou.even for iou in ious], [iou.best for iou in ious])
+            for value in (
+                f"{mean(iou.even for iou in ious):.3f}",
+                _mean_and_each([iou.best for iou in ious]),
+            )
         )
         cells = (row.name, *quality, f"{row.milliseconds:.1f}", f"{row.ratio:.2f}", *predicted)
         lines.append(f"| {' | '.join(cells)} |")
