@@ -119,6 +119,17 @@ def test_finished_networks_are_taken_from_the_folder(
                 assert torch.equal(tensor, same.state_dict()[name]), name
 
 
+def test_networks_that_were_trained_otherwise_are_not_taken(
+    trained: list[Trained], photos: PhotoCache, folder: Path
+) -> None:
+    assert trained
+    written = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    for other in (replace(TINY, steps=2), replace(TINY, base_steps=2), replace(TINY, flow_steps=2)):
+        with pytest.raises(ValueError, match="was trained otherwise"):
+            train_variants(other, photos, folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == written
+
+
 def test_people_s_iou_is_that_of_every_pixel_counted(photos: PhotoCache) -> None:
     torch.manual_seed(3)
     variant = {variant.name: variant for variant in variants(TINY)}["DFF"]

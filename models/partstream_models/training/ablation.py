@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from partstream_models.checkpoints import load_network, save_tensors, start_network
+from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.data.ahead import Ahead
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clip_draws import ClipDraws
@@ -159,7 +159,11 @@ class Trained:
 
 
 def train_variants(config: AblationConfig, photos: PhotoCache, folder: Path) -> list[Trained]:
-    """Every variant's networks; what lies in the folder already is taken from there."""
+    """Every variant's networks; what lies in the folder already is taken from there.
+
+    Raises:
+        ValueError: What lies there was trained for other steps or from another seed.
+    """
     torch.manual_seed(config.seed)
     base = Variant("base", Encoder.MEAN, SamplingConfig(length=1, encoding_range=0))
     network = base.build(config)
@@ -231,7 +235,16 @@ def _clips(photos: PhotoCache, config: AblationConfig) -> ClipDraws:
 def _fit(
     path: Path, name: str, network: nn.Module, task: Task, config: AblationConfig, *, bf16: bool
 ) -> None:
+    notes: dict[str, object] = {
+        "variant": name,
+        "steps": config.steps,
+        "seed": config.seed,
+        "learning_rate": config.learning_rate,
+    }
     if path.is_file():
+        _, found = load_tensors(path)
+        if found != notes:
+            raise ValueError(f"{path} was trained otherwise ({found}, not {notes}): choose another folder")
         load_network(network, path)
         return
     fit = FitConfig(
@@ -245,6 +258,4 @@ def _fit(
     steps = Fit(task, fit, name=name).steps()
     for _ in tqdm(steps, total=config.steps, desc=f"{name}, seed {config.seed}", mininterval=5):
         pass
-    save_tensors(
-        path, network.state_dict(), notes={"variant": name, "steps": config.steps, "seed": config.seed}
-    )
+    save_tensors(path, network.state_dict(), notes=notes)
