@@ -75,7 +75,8 @@ def ablation(  # noqa: PLR0913 - the options of a command
     seeds: Annotated[int, typer.Option(help="Times that each variant is trained.")] = 3,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each clip that are parsed.")] = 24,
     level: Annotated[
-        list[str] | None, typer.Option(help="Only clips of this level: easy, medium or hard.")
+        list[str] | None,
+        typer.Option(help="Only clips of this level: easy, medium or hard; may be repeated."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1)] = 1,
     cache: CacheOption = DEFAULT_CACHE,
