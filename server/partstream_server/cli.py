@@ -68,6 +68,9 @@ def parse_command(
         int | None, typer.Option(min=1, help="Stop after so many frames of each source.")
     ] = None,
     masks: Annotated[MaskForm, typer.Option(help="How results.ndjson holds masks.")] = MaskForm.RLE,
+    joints: Annotated[
+        bool, typer.Option(help="Whether results.ndjson holds joints, where the bundle finds them.")
+    ] = True,
     schedule: Annotated[
         ScheduleMode | None,
         typer.Option(
@@ -102,6 +105,7 @@ def parse_command(
         every=every,
         max_frames=max_frames,
         masks=masks,
+        joints=joints,
         schedule=schedule,
         interval=interval,
         flow=flow,
@@ -228,6 +232,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "parts": list(manifest.capabilities.parts),
         "embedding": manifest.capabilities.embedding,
         "temporal": manifest.capabilities.temporal,
+        "joints": manifest.capabilities.joints,
         "schedule": {"mode": str(manifest.schedule.mode), "interval": manifest.schedule.interval},
         "versions": {"partstream": __version__, "python": platform.python_version(), **_versions()},
     }

@@ -53,6 +53,8 @@ class ParseOptions(BaseModel):
     max_frames: int | None = Field(default=None, ge=1)
     """Stop after so many frames of the source, parsed or passed over."""
     masks: MaskForm = MaskForm.RLE
+    joints: bool = True
+    """Whether results hold people's joints, where the bundle finds them."""
     schedule: ScheduleMode | None = None
     """Which frames are key frames; None leaves it to the bundle."""
     interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
@@ -132,6 +134,7 @@ class MediaParser:
             score_threshold=options.score_threshold,
             every=options.every,
             masks=options.masks,
+            joints=options.joints,
             schedule=schedule,
         )
         self._session = Session(manifest, config, clock=self._clock)

@@ -65,6 +65,8 @@ class SessionConfig:
     every: int = 1
     """Parse only frames whose index is a multiple of this."""
     masks: MaskForm = MaskForm.RLE
+    joints: bool = True
+    """Whether results hold people's joints, where the bundle finds them."""
     schedule: ScheduleConfig | None = None
     """Which frames are key frames; None takes the bundle's schedule."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from pycocotools.coco import COCO
 from partstream_client import Frame, MissingExtraError, NoMaskError, UnknownSizeError
 from partstream_client.convert import parts_to_supervision, to_coco, to_supervision
 from partstream_core import rle
+from partstream_core.joints import JOINTS
 from partstream_core.labels import PARTS
-from partstream_core.results import FrameResult, PartResult, PersonResult
+from partstream_core.readers.keypoints import joints_of
+from partstream_core.results import FrameResult, JointResult, PartResult, PersonResult
 
 SIZE = (12, 9)
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -66,6 +69,25 @@ def test_coco_reads_the_masks_that_were_found() -> None:
     assert found[3, "hair"]["bbox"] == [2.0, 1.0, 4.0, 2.0]
     assert found[3, "hair"]["score"] == 0.75
     assert reader.getAnnIds(imgIds=[1]) == []
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_coco_reads_the_joints_of_people_who_have_them() -> None:
+    joints = tuple(JointResult(name, at + 0.5, at + 1.5, at / 16) for at, name in enumerate(JOINTS))
+    first, second = frame().record.people
+    record = replace(frame().record, people=(replace(first, joints=joints), second))
+    reader = read_by_coco(to_coco([Frame(record)]))
+    (person,) = reader.loadCats(reader.getCatIds(catNms=["person"]))
+    assert person["keypoints"] == list(JOINTS)
+    bones = [[person["keypoints"][end - 1] for end in bone] for bone in person["skeleton"]]
+    assert ["left_shoulder", "left_elbow"] in bones
+    notes = reader.loadAnns(reader.getAnnIds(imgIds=[1], catIds=[person["id"]]))
+    jointed, without = sorted(notes, key=lambda note: int(note["track_id"]))
+    assert jointed["keypoints"][3:6] == [1.5, 2.5, 1], "hardly seen, but its place is told"
+    assert jointed["keypoints"][-3:] == [16.5, 17.5, 2]
+    assert jointed["num_keypoints"] == 17
+    assert joints_of(jointed) == joints
+    assert "keypoints" not in without
 
 
 def test_coco_wants_masks_and_sizes() -> None:

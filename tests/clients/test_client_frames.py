@@ -1,15 +1,17 @@
 """What a client makes of the server's JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from partstream_client.frames import Frame, NoMaskError, frame_from, result_from
+from partstream_client.frames import Frame, Joint, NoMaskError, frame_from, result_from
 from partstream_core import rle
 from partstream_core.labels import PARTS
 from partstream_core.results import (
     FrameResult,
+    JointResult,
     Mask,
     ModelInfo,
     PartResult,
@@ -68,6 +70,15 @@ def test_asking_for_a_mask_that_was_not_wanted_says_so() -> None:
     (found,) = through_json(FrameResult(0, 0.0, True, (person(1, None, {}),))).people
     with pytest.raises(NoMaskError, match="masks='rle'"):
         _ = found.mask
+
+
+def test_joints_are_found_by_name() -> None:
+    joints = (JointResult("nose", 4.5, 1.0, 0.875), JointResult("left_wrist", -2.0, 7.25, 0.125))
+    record = replace(person(1, None, {}), joints=joints)
+    found, without = through_json(FrameResult(0, 0.0, True, (record, person(2, None, {})))).people
+    assert list(found.joints) == ["nose", "left_wrist"]
+    assert found.joints["left_wrist"] == Joint("left_wrist", -2.0, 7.25, 0.125)
+    assert without.joints == {}
 
 
 def test_maps_show_every_part_and_identity_in_its_place() -> None:

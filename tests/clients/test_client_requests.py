@@ -77,11 +77,16 @@ def test_a_file_is_sent_whole_with_its_type_and_options(tmp_path: Path) -> None:
     line = Line(document)
 
     with line.client() as client:
-        client.parse(path, every=2, masks="polygons", score_threshold=0.25)
+        client.parse(path, every=2, masks="polygons", joints=False, score_threshold=0.25)
 
     (request,) = line.requests
     assert request.method == "POST"
-    assert dict(request.url.params) == {"every": "2", "masks": "polygons", "score_threshold": "0.25"}
+    assert dict(request.url.params) == {
+        "every": "2",
+        "masks": "polygons",
+        "joints": "False",
+        "score_threshold": "0.25",
+    }
     assert request.headers["Content-Type"] == "video/mp4"
     assert request.headers["Accept"] == "application/json"
     assert line.bodies == [b"media" * 50_000]

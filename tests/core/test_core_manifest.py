@@ -65,6 +65,15 @@ def test_capabilities_may_be_missing() -> None:
     assert (capabilities.parts, capabilities.embedding) == ((), None)
 
 
+def test_joints_are_seventeen_or_none() -> None:
+    changed = document()
+    assert Manifest.from_json(changed).capabilities.joints == 0
+    changed["capabilities"]["joints"] = 17
+    manifest = Manifest.from_json(changed)
+    assert manifest.capabilities.joints == 17
+    assert manifest.to_json() == changed
+
+
 def fields(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path of every object field that must be there."""
     found = []
@@ -108,6 +117,8 @@ def test_each_missing_field_is_named(path: tuple[str, ...]) -> None:
         ("capabilities.parts", ["hair", "hair"], "capabilities.parts[1]"),
         ("capabilities.parts", ["background"], "capabilities.parts[0]"),
         ("capabilities.embedding", 0, "capabilities.embedding"),
+        ("capabilities.joints", 16, "capabilities.joints"),
+        ("capabilities.joints", None, "capabilities.joints"),
         ("capabilities.temporal", "forever", "capabilities.temporal"),
         ("top_k", 0, "top_k"),
         ("thresholds.nms", 1.1, "thresholds.nms"),

@@ -12,10 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from partstream_core.evaluate.cli import app
+from partstream_core.joints import JOINTS
 from partstream_core.labels import PARTS
 from partstream_core.readers.formats import Format, guess, read, write
 from partstream_core.readers.model import FrameKey, FrameObjects, ResultSet, people_of_maps
-from partstream_core.results import PersonResult
+from partstream_core.results import JointResult, PersonResult
 from partstream_core.rle import decode, encode
 
 SIZE = (24, 32)
@@ -136,6 +137,62 @@ def test_photos_are_clips_of_one_frame(tmp_path: Path) -> None:
     figures = json.loads(evaluate(tmp_path / "truth", tmp_path / "found").stdout)
     assert (figures["num_frames"], figures["miou"]) == (2, 1)
     assert "smotsa" not in figures, "photos have no identities that last"
+
+
+def with_joints(found: ResultSet) -> ResultSet:
+    """The same people, the first of each frame with joints."""
+    joints = tuple(JointResult(name, at - 0.25, at + 0.5, at / 16) for at, name in enumerate(JOINTS))
+    return replace(
+        found,
+        frames={
+            key: replace(each, people=(replace(each.people[0], joints=joints), *each.people[1:]))
+            for key, each in found.frames.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("kind", [Format.NDJSON, Format.COCO])
+def test_joints_are_written_and_read_back(tmp_path: Path, kind: Format) -> None:
+    path = tmp_path / ("truth.json" if kind is Format.COCO else "truth")
+    before = with_joints(two_people())
+    write(before, path, kind)
+    after = read(path)
+    for key, frame in before.frames.items():
+        assert [each.joints for each in after.frames[key].people] == [each.joints for each in frame.people]
+
+
+def test_keypoints_of_other_tools_count_where_they_are_labelled(tmp_path: Path) -> None:
+    write(two_people(), tmp_path / "truth.json", Format.COCO)
+    document = json.loads((tmp_path / "truth.json").read_text())
+    document["annotations"][0]["keypoints"] = [3, 4, 2, 5, 6, 1, *[0] * 45]
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    first, second = read(tmp_path / "truth.json").frames[FrameKey("walk", "0")].people
+    assert first.joints[:3] == (
+        JointResult("nose", 3, 4, 1.0),
+        JointResult("left_eye", 5, 6, 1.0),
+        JointResult("right_eye", 0, 0, 0.0),
+    )
+    assert second.joints == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"keypoints": [1, 2, 2]}, "keypoints must be 51 finite numbers, got 3"),
+        ({"keypoints": [float("nan")] * 51}, "keypoints must be 51 finite numbers"),
+        ({"keypoints": [0] * 51, "keypoint_scores": [0.5]}, "keypoint_scores must be 17 numbers"),
+        ({"keypoints": [0] * 51, "keypoint_scores": [2.0] * 17}, "keypoint_scores must be 17 numbers"),
+    ],
+)
+def test_keypoints_that_cannot_be_are_named(
+    tmp_path: Path, fields: dict[str, list[float]], message: str
+) -> None:
+    write(two_people(), tmp_path / "truth.json", Format.COCO)
+    document = json.loads((tmp_path / "truth.json").read_text())
+    document["annotations"][0] |= fields
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=f"truth.json: annotation 1 is damaged: {message}"):
+        read(tmp_path / "truth.json")
 
 
 def test_coco_polygons_and_lists_of_results(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partstream_core.joints import JOINTS
 from partstream_core.labels import PARTS
 from partstream_core.results import (
     FrameResult,
+    JointResult,
     Mask,
     ModelInfo,
     PartResult,
@@ -35,6 +37,7 @@ rings = st.lists(st.tuples(finite, finite), min_size=3, max_size=5).map(lambda p
 outlines = st.lists(rings, max_size=3).map(lambda found: Polygons((5, 7), tuple(found)))
 any_mask = st.none() | rles | outlines
 part_results = st.builds(PartResult, st.sampled_from(PARTS[1:]), scores, st.integers(0, 35), any_mask)
+joint_results = st.builds(JointResult, st.sampled_from(JOINTS), finite, finite, scores)
 people = st.builds(
     PersonResult,
     st.integers(1, 9999),
@@ -42,6 +45,7 @@ people = st.builds(
     st.tuples(finite, finite, finite, finite),
     any_mask,
     st.lists(part_results, max_size=3).map(tuple),
+    st.lists(joint_results, max_size=3).map(tuple),
 )
 frames = st.builds(
     FrameResult, st.integers(0, 10**6), finite, st.booleans(), st.lists(people, max_size=3).map(tuple)
@@ -75,6 +79,17 @@ def test_json_has_the_shape_of_the_wire_contract() -> None:
             }
         ],
     }
+
+
+def with_joints(frame: FrameResult) -> FrameResult:
+    """The same frame whose person has a nose."""
+    (person,) = frame.people
+    return replace(frame, people=(replace(person, joints=(JointResult("nose", 2.5, 3.0, 0.9),)),))
+
+
+def test_a_person_with_joints_says_where_they_are() -> None:
+    without, with_nose = (frame_to_json(frame)["people"][0] for frame in (example(), with_joints(example())))
+    assert with_nose == without | {"joints": [{"joint": "nose", "x": 2.5, "y": 3.0, "score": 0.9}]}
 
 
 def test_a_document_holds_video_model_and_frames() -> None:
@@ -119,10 +134,14 @@ def test_a_document_holds_video_model_and_frames() -> None:
             {"size": [3, 4], "polygons": [[1, 2, 3]]},
             r"people\[0\].parts\[0\].mask.polygons\[0\]: must hold x and y in pairs",
         ),
+        (["people", 0, "joints"], None, r"people\[0\].joints: must be a list"),
+        (["people", 0, "joints", 0, "joint"], 0, r"joints\[0\].joint: must be a string"),
+        (["people", 0, "joints", 0, "x"], "2", r"joints\[0\].x: must be a finite number"),
+        (["people", 0, "joints", 0, "score"], 1.1, r"joints\[0\].score: must be between"),
     ],
 )
 def test_a_wrong_field_is_named(path: list[Any], value: object, message: str) -> None:
-    document: Any = frame_to_json(example())
+    document: Any = frame_to_json(with_joints(example()))
     place = document
     for step in path[:-1]:
         place = place[step]
@@ -151,6 +170,10 @@ def test_a_line_of_ndjson_holds_what_json_can() -> None:
             replace(example(), time_s=bad),
             replace(example(), people=(replace(example().people[0], box=(0.0, bad, 1.0, 1.0)),)),
             example(Polygons((5, 7), ((0.0, 0.0, 1.0, bad, 1.0, 1.0),))),
+            replace(
+                example(),
+                people=(replace(example().people[0], joints=(JointResult("nose", bad, 1.0, 1.0),)),),
+            ),
         ):
             with pytest.raises(ValueError, match="frame 0 holds a number that is not finite"):
                 ndjson_line(frame)

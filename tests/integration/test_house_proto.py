@@ -8,16 +8,21 @@ import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor
 
-from partstream.v1 import results_pb2
+from partstream.v1 import results_pb2, service_pb2
+from partstream_client import StreamOptions
+from partstream_client.streaming.wire import config_message, frame_result, video_config_message
 from partstream_core.results import (
     FrameResult,
+    JointResult,
     ModelInfo,
     PartResult,
     PersonResult,
     VideoInfo,
     document_to_json,
+    frame_from_json,
 )
 from partstream_core.rle import Rle
+from partstream_server.rpc.messages import read_parse_options, read_stream_config, write_result
 
 DOCUMENT = document_to_json(
     VideoInfo(8, 6, 1, 25.0, 0.04, 0),
@@ -34,6 +39,7 @@ DOCUMENT = document_to_json(
                     (0.0, 0.0, 1.0, 1.0),
                     Rle(6, 8, "`1"),
                     (PartResult("hair", 0.5, 0, Rle(6, 8, "`1")),),
+                    (JointResult("nose", 1.5, 2.5, 0.5),),
                 ),
             ),
         )
@@ -72,6 +78,7 @@ def test_making_the_code_anew_changes_nothing(
         (results_pb2.FrameResult.DESCRIPTOR, FRAME),
         (results_pb2.Person.DESCRIPTOR, PERSON),
         (results_pb2.Part.DESCRIPTOR, PERSON["parts"][0]),
+        (results_pb2.Joint.DESCRIPTOR, PERSON["joints"][0]),
         (results_pb2.VideoInfo.DESCRIPTOR, DOCUMENT["video"]),
         (results_pb2.ModelInfo.DESCRIPTOR, DOCUMENT["model"]),
     ],
@@ -86,12 +93,33 @@ def test_a_frame_survives_the_wire() -> None:
     person = frame.people.add(identity=7, score=0.5, box=results_pb2.Box(x1=1, y1=2, x2=3, y2=4))
     person.mask.rle.CopyFrom(results_pb2.Rle(height=6, width=8, counts="`1"))
     person.parts.add(part="hair", area=12)
+    person.joints.add(joint="nose", x=-1.5, y=2.5, score=0.25)
 
     back = results_pb2.FrameResult.FromString(frame.SerializeToString())
 
     assert back == frame
     assert back.people[0].mask.WhichOneof("form") == "rle"
     assert not back.people[0].parts[0].HasField("mask")
+
+
+def test_a_result_reaches_the_client_as_the_server_has_it() -> None:
+    frame = frame_from_json(FRAME)
+    assert frame.people[0].joints, "the example has a joint"
+    message = results_pb2.FrameResult.FromString(write_result(frame).SerializeToString())
+    assert frame_result(message) == frame
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_client_that_wants_no_joints_is_understood(wanted: bool) -> None:
+    stream = config_message(StreamOptions(joints=wanted), b"")
+    assert read_stream_config(stream.config).joints is wanted
+    video = video_config_message(joints=wanted)
+    assert read_parse_options(video.config).joints is wanted
+
+
+def test_a_client_that_knows_no_joints_gets_them() -> None:
+    assert read_stream_config(service_pb2.StreamConfig()).joints
+    assert read_parse_options(service_pb2.ParseVideoConfig()).joints
 
 
 Promise = dict[str, object]

@@ -24,7 +24,7 @@ from partstream_client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from partstream_client.frames import Frame, NoMaskError, ParseResult, Part, Person, UnknownSizeError
+from partstream_client.frames import Frame, Joint, NoMaskError, ParseResult, Part, Person, UnknownSizeError
 from partstream_client.progress import Progress
 from partstream_client.rest import Options, SourceOptions
 from partstream_client.retry import RetryPolicy
@@ -55,6 +55,7 @@ __all__ = [
     "Encoding",
     "Failed",
     "Frame",
+    "Joint",
     "Latency",
     "LiveFrame",
     "MissingExtraError",

@@ -19,6 +19,7 @@ from partstream_core.jsonread import Fields
 from partstream_core.labels import PARTS
 from partstream_core.results import (
     FrameResult,
+    JointResult,
     Mask,
     ModelInfo,
     PartResult,
@@ -30,6 +31,9 @@ from partstream_core.results import (
 from partstream_core.rle import Rle
 
 BoolArray = npt.NDArray[np.bool_]
+
+Joint = JointResult
+"""One joint of one person: its name, x and y in pixels of the source frame, and its score in [0, 1]."""
 
 
 class NoMaskError(ValueError):
@@ -105,6 +109,14 @@ class Person:
     def parts(self) -> Mapping[str, Part]:
         """The person's parts by name; only what is in sight."""
         return {part.part: Part(part) for part in self.record.parts}
+
+    @cached_property
+    def joints(self) -> Mapping[str, Joint]:
+        """The person's 17 joints by COCO's names, such as ``nose`` or ``left_wrist``, in COCO's order.
+
+        Empty where the bundle finds none or they were not asked for.
+        """
+        return {joint.joint: joint for joint in self.record.joints}
 
     @cached_property
     def mask(self) -> BoolArray:

@@ -36,6 +36,8 @@ class Options(TypedDict, total=False):
     """Stop after this many frames."""
     masks: Literal["rle", "polygons", "none"]
     """The form of masks."""
+    joints: bool
+    """Whether people have joints, where the bundle finds them."""
     schedule: Literal["every-frame", "causal", "paper", "adaptive"]
     """Which frames are key frames."""
     interval: int
@@ -53,6 +55,8 @@ class SourceOptions(TypedDict, total=False):
     """Parse every n-th frame."""
     masks: Literal["rle", "polygons", "none"]
     """The form of masks."""
+    joints: bool
+    """Whether people have joints, where the bundle finds them."""
     schedule: Literal["every-frame", "causal", "adaptive"]
     """Which frames are key frames."""
     interval: int

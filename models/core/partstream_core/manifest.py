@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from partstream_core.errors import BundleError
+from partstream_core.joints import NUM_JOINTS
 from partstream_core.jsonread import Fields
 from partstream_core.labels import PARTS
 from partstream_core.schedule import ScheduleConfig
@@ -80,6 +81,8 @@ class Capabilities:
     embedding: int | None
     """Width of the identity embedding, or None."""
     temporal: str
+    joints: int = 0
+    """Joints of a person that the backbone's maps hold: 17 in COCO's order, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,9 @@ class Manifest:
         """The manifest as `bundle.json` holds it."""
         document = {"format": self.format, **asdict(self)}
         document["schedule"] = schedule_to_json(self.schedule)
+        document["capabilities"] = {
+            name: value for name, value in document["capabilities"].items() if name != "joints" or value
+        }
         plain: dict[str, Any] = json.loads(json.dumps(document))
         return plain
 
@@ -247,7 +253,10 @@ def _capabilities(fields: Fields) -> Capabilities:
         if part not in PARTS[1:] or part in parts[:at]:
             raise fields.error(f"parts[{at}]", f"must be a part, named once, got {part!r}")
     embedding = None if fields.get("embedding") is None else fields.integer("embedding", minimum=1)
-    return Capabilities(parts, embedding, _one_of(fields, "temporal", TEMPORAL))
+    joints = fields.integer("joints") if "joints" in fields.names() else 0
+    if joints not in (0, NUM_JOINTS):
+        raise fields.error("joints", f"must be {NUM_JOINTS} or 0, got {joints}")
+    return Capabilities(parts, embedding, _one_of(fields, "temporal", TEMPORAL), joints)
 
 
 def _thresholds(fields: Fields) -> Thresholds:

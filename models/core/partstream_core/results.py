@@ -37,6 +37,20 @@ class PartResult:
 
 
 @dataclass(frozen=True, slots=True)
+class JointResult:
+    """One joint of one person."""
+
+    joint: str
+    """A name of `partstream_core.joints.JOINTS`."""
+    x: float
+    """Pixels of the source frame from its left edge; a joint may lie outside the frame."""
+    y: float
+    """Pixels from the top edge."""
+    score: float
+    """In [0, 1]; a joint that is hidden or outside the frame has a low one."""
+
+
+@dataclass(frozen=True, slots=True)
 class PersonResult:
     """One person in one frame; a pixel belongs to at most one person, and to at most one of their parts."""
 
@@ -46,6 +60,8 @@ class PersonResult:
     box: Box
     mask: Mask
     parts: tuple[PartResult, ...]
+    joints: tuple[JointResult, ...] = ()
+    """All 17 in COCO's order; empty where the bundle finds none or they were not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +146,7 @@ def frame_from_json(value: object) -> FrameResult:
 
 
 def _person_to_json(person: PersonResult) -> dict[str, Any]:
-    return {
+    document = {
         "identity": person.identity,
         "score": person.score,
         "box": list(person.box),
@@ -140,6 +156,12 @@ def _person_to_json(person: PersonResult) -> dict[str, Any]:
             for part in person.parts
         ],
     }
+    if person.joints:
+        document["joints"] = [
+            {"joint": joint.joint, "x": joint.x, "y": joint.y, "score": joint.score}
+            for joint in person.joints
+        ]
+    return document
 
 
 def _mask_to_json(mask: Mask) -> dict[str, Any] | None:
@@ -160,6 +182,11 @@ def _person_from_json(fields: Fields) -> PersonResult:
         box=(x1, y1, x2, y2),
         mask=_mask_from_json(fields),
         parts=tuple(_part_from_json(part) for part in fields.children("parts")),
+        joints=(
+            tuple(_joint_from_json(joint) for joint in fields.children("joints"))
+            if "joints" in fields.names()
+            else ()
+        ),
     )
 
 
@@ -169,6 +196,15 @@ def _part_from_json(fields: Fields) -> PartResult:
         score=fields.number("score", minimum=0, maximum=1),
         area=fields.integer("area", minimum=0),
         mask=_mask_from_json(fields),
+    )
+
+
+def _joint_from_json(fields: Fields) -> JointResult:
+    return JointResult(
+        joint=fields.string("joint"),
+        x=fields.number("x"),
+        y=fields.number("y"),
+        score=fields.number("score", minimum=0, maximum=1),
     )
 
 

@@ -105,6 +105,7 @@ def _sum_of_numbers(frame: FrameResult) -> float:
     total = frame.time_s
     for person in frame.people:
         total += person.score + sum(person.box) + sum(part.score for part in person.parts)
+        total += sum(joint.x + joint.y + joint.score for joint in person.joints)
         for mask in (person.mask, *(part.mask for part in person.parts)):
             if isinstance(mask, Polygons):
                 total += sum(map(sum, mask.rings))

@@ -64,19 +64,33 @@ class Part(_message.Message):
     mask: Mask
     def __init__(self, part: _Optional[str] = ..., score: _Optional[float] = ..., area: _Optional[int] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ...) -> None: ...
 
+class Joint(_message.Message):
+    __slots__ = ("joint", "x", "y", "score")
+    JOINT_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    joint: str
+    x: float
+    y: float
+    score: float
+    def __init__(self, joint: _Optional[str] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., score: _Optional[float] = ...) -> None: ...
+
 class Person(_message.Message):
-    __slots__ = ("identity", "score", "box", "mask", "parts")
+    __slots__ = ("identity", "score", "box", "mask", "parts", "joints")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    JOINTS_FIELD_NUMBER: _ClassVar[int]
     identity: int
     score: float
     box: Box
     mask: Mask
     parts: _containers.RepeatedCompositeFieldContainer[Part]
-    def __init__(self, identity: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ...) -> None: ...
+    joints: _containers.RepeatedCompositeFieldContainer[Joint]
+    def __init__(self, identity: _Optional[int] = ..., score: _Optional[float] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., mask: _Optional[_Union[Mask, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., joints: _Optional[_Iterable[_Union[Joint, _Mapping]]] = ...) -> None: ...
 
 class FrameResult(_message.Message):
     __slots__ = ("index", "time_s", "key_frame", "people")

@@ -87,7 +87,7 @@ class StreamParseRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., frame: _Optional[_Union[StreamFrame, _Mapping]] = ...) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow")
+    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow", "joints")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class StreamConfig(_message.Message):
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
+    JOINTS_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -110,7 +111,8 @@ class StreamConfig(_message.Message):
     schedule: Schedule
     interval: int
     flow: FlowSource
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ...) -> None: ...
+    joints: bool
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ...) -> None: ...
 
 class StreamFrame(_message.Message):
     __slots__ = ("index", "time_s", "encoded", "raw", "age_ms")
@@ -235,7 +237,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -244,6 +246,7 @@ class ParseVideoConfig(_message.Message):
     SCHEDULE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
+    JOINTS_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -252,7 +255,8 @@ class ParseVideoConfig(_message.Message):
     schedule: Schedule
     interval: int
     flow: FlowSource
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ...) -> None: ...
+    joints: bool
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")
@@ -325,15 +329,17 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("model", "precision", "licence", "training_data", "embedding")
+    __slots__ = ("model", "precision", "licence", "training_data", "embedding", "joints")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    JOINTS_FIELD_NUMBER: _ClassVar[int]
     model: _results_pb2.ModelInfo
     precision: str
     licence: str
     training_data: _containers.RepeatedScalarFieldContainer[str]
     embedding: int
-    def __init__(self, model: _Optional[_Union[_results_pb2.ModelInfo, _Mapping]] = ..., precision: _Optional[str] = ..., licence: _Optional[str] = ..., training_data: _Optional[_Iterable[str]] = ..., embedding: _Optional[int] = ...) -> None: ...
+    joints: int
+    def __init__(self, model: _Optional[_Union[_results_pb2.ModelInfo, _Mapping]] = ..., precision: _Optional[str] = ..., licence: _Optional[str] = ..., training_data: _Optional[_Iterable[str]] = ..., embedding: _Optional[int] = ..., joints: _Optional[int] = ...) -> None: ...

@@ -28,6 +28,7 @@ class ParseQuery(ParseOptions):
     masks: MaskForm = Field(
         default=MaskForm.RLE, description="Masks as COCO run lengths, as polygons, or none at all."
     )
+    joints: bool = Field(default=True, description="Whether people have joints, where the bundle finds them.")
     schedule: ScheduleMode | None = Field(
         default=None,
         description="Which frames are key frames; the others borrow from them. [as the bundle says]",

@@ -39,6 +39,7 @@ class StreamOptions(BaseModel):
     score_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     every: int = Field(default=1, ge=1)
     masks: MaskForm = MaskForm.RLE
+    joints: bool = True
     schedule: ScheduleMode | None = None
     flow: FlowSource | None = None
     interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
@@ -52,6 +53,7 @@ class StreamOptions(BaseModel):
             score_threshold=self.score_threshold,
             every=self.every,
             masks=self.masks,
+            joints=self.joints,
             schedule=self.schedule,
             flow=self.flow,
             interval=self.interval,

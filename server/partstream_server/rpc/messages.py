@@ -85,6 +85,7 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
         schedule=_schedule(message),
         interval=_interval(message),
         flow=_flow(message),
+        joints=_joints(message),
         policy=_POLICIES[message.policy],
         max_age_ms=message.max_age_ms,
         credits=message.credits,
@@ -109,7 +110,12 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
         schedule=_schedule(message),
         interval=_interval(message),
         flow=_flow(message),
+        joints=_joints(message),
     )
+
+
+def _joints(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> bool:
+    return message.joints if message.HasField("joints") else True
 
 
 def _schedule(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> ScheduleMode | None:
@@ -233,6 +239,10 @@ def _write_person(person: PersonResult) -> results_pb2.Person:
         box=results_pb2.Box(x1=x1, y1=y1, x2=x2, y2=y2),
         mask=_write_mask(person.mask),
         parts=parts,
+        joints=[
+            results_pb2.Joint(joint=joint.joint, x=joint.x, y=joint.y, score=joint.score)
+            for joint in person.joints
+        ],
     )
 
 
@@ -275,4 +285,5 @@ def write_model(engine: Engine) -> service_pb2.Model:
         licence=manifest.licence,
         training_data=manifest.training_data,
         embedding=manifest.capabilities.embedding or 0,
+        joints=manifest.capabilities.joints,
     )

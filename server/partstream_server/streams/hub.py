@@ -185,6 +185,7 @@ class StreamHub:
             score_threshold=config.score_threshold,
             every=config.every,
             masks=config.masks,
+            joints=config.joints,
             schedule=choose_schedule(
                 manifest,
                 mode=config.schedule,

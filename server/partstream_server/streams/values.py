@@ -46,6 +46,8 @@ class StreamConfig:
     every: int = 1
     """Parse only frames whose index is a multiple of this."""
     masks: MaskForm = MaskForm.RLE
+    joints: bool = True
+    """Whether results hold people's joints, where the bundle finds them."""
     schedule: ScheduleMode | None = None
     flow: FlowSource | None = None
     """Which frames are key frames; None leaves it to the bundle."""

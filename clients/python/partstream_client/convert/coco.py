@@ -1,4 +1,7 @@
-"""Results as a COCO data set: a dictionary that `pycocotools.coco.COCO` and annotation tools read as JSON."""
+"""Results as a COCO data set: a dictionary that `pycocotools.coco.COCO` and annotation tools read as JSON.
+
+People with joints have COCO's keypoints, so it is a data set of person keypoints too.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +10,7 @@ from partstream_client.frames import BoolArray, Frame, Part, Person
 from partstream_core import rle
 from partstream_core.boxes import Box, box_of_mask
 from partstream_core.labels import PARTS
+from partstream_core.readers.keypoints import CATEGORY_FIELDS, keypoint_fields
 
 PERSON_CATEGORY = len(PARTS)
 """`category_id` of people; that of a part is its place in `partstream_core.labels.PARTS`, from 1."""
@@ -15,7 +19,8 @@ PERSON_CATEGORY = len(PARTS)
 def to_coco(frames: Iterable[Frame], *, file_name: str = "{index:06d}.png") -> dict[str, Any]:
     """The frames as images, their people and parts as annotations.
 
-    Beside COCO's own fields an annotation has `score`, and `track_id`, which is the person's identity.
+    Beside COCO's own fields an annotation has `score`, and `track_id`, which is the person's identity; a
+    person with joints also has `keypoint_scores`.
 
     Args:
         frames: Frames whose size is known, with masks.
@@ -37,15 +42,18 @@ def to_coco(frames: Iterable[Frame], *, file_name: str = "{index:06d}.png") -> d
             found += [(PARTS.index(part.name), part) for part in person.parts.values()]
             for category, each in found:
                 fields = {"id": len(annotations) + 1, **shared, "category_id": category, "score": each.score}
-                annotations.append(fields | _shape(each.mask))
-    return {"images": images, "annotations": annotations, "categories": _categories()}
+                keypoints = keypoint_fields(each.record.joints) if isinstance(each, Person) else {}
+                annotations.append(fields | _shape(each.mask) | keypoints)
+    jointed = any("keypoints" in each for each in annotations)
+    return {"images": images, "annotations": annotations, "categories": _categories(jointed=jointed)}
 
 
-def _categories() -> list[dict[str, Any]]:
+def _categories(*, jointed: bool) -> list[dict[str, Any]]:
     parts = [
         {"id": number, "name": name, "supercategory": "part"} for number, name in enumerate(PARTS) if number
     ]
-    return [*parts, {"id": PERSON_CATEGORY, "name": "person", "supercategory": "person"}]
+    person = {"id": PERSON_CATEGORY, "name": "person", "supercategory": "person"}
+    return [*parts, {**person, **CATEGORY_FIELDS} if jointed else person]
 
 
 def _shape(mask_HW: BoolArray) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class StreamOptions:
     """People below this score are left out, [0, 1]; None takes the server's default."""
     masks: Masks = "rle"
     """The form of masks."""
+    joints: bool = True
+    """Whether people have joints, where the bundle finds them."""
     schedule: Literal["every-frame", "causal", "adaptive"] | None = None
     """Which frames are key frames; None takes the bundle's. `paper` waits for later frames."""
     interval: int | None = None

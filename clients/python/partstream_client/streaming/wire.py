@@ -20,6 +20,7 @@ from partstream_client.streaming.ledger import Entry, Policy
 from partstream_client.streaming.options import FlowName, Masks, ScheduleName, StreamOptions, check_interval
 from partstream_core.results import (
     FrameResult,
+    JointResult,
     Mask,
     ModelInfo,
     PartResult,
@@ -57,6 +58,7 @@ def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamPa
         bundle=options.bundle,
         score_threshold=options.score_threshold,
         masks=_MASKS[options.masks],
+        joints=options.joints,
         policy=_POLICIES[Policy(options.policy)],
         max_age_ms=round(options.max_age_ms or 0),
         credits=options.max_in_flight or 0,
@@ -87,6 +89,7 @@ def video_config_message(
     every: int = 0,
     max_frames: int = 0,
     masks: Masks = "rle",
+    joints: bool = True,
     schedule: ScheduleName | None = None,
     interval: int | None = None,
     flow: FlowName | None = None,
@@ -110,6 +113,7 @@ def video_config_message(
         every=every,
         max_frames=max_frames,
         masks=_MASKS[masks],
+        joints=joints,
         schedule=_SCHEDULES[schedule],
         flow=_FLOWS[flow],
         interval=interval or 0,
@@ -209,6 +213,7 @@ def _person(message: results_pb2.Person) -> PersonResult:
         box=(box.x1, box.y1, box.x2, box.y2),
         mask=_mask(message.mask),
         parts=tuple(PartResult(part.part, part.score, part.area, _mask(part.mask)) for part in message.parts),
+        joints=tuple(JointResult(each.joint, each.x, each.y, each.score) for each in message.joints),
     )
 
 

@@ -1,4 +1,4 @@
-"""COCO: people as RLE or polygons, in a data set or in a list of results for one.
+"""COCO: people as RLE or polygons, with keypoints or without, in a data set or in a list of results for one.
 
 `file_name` tells clip and frame: `CLIP/000012.jpg` is frame 12 of CLIP, `0815.jpg` a photo. A `track_id` is
 the identity; without one, people of a frame are numbered. Crowds are regions to ignore.
@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from pycocotools import mask as coco
 
+from partstream_core.readers.keypoints import CATEGORY_FIELDS, joints_of, keypoint_fields
 from partstream_core.readers.model import (
     ONLY_FRAME,
     FrameKey,
@@ -101,7 +102,8 @@ def _collect(
                 continue
             tracked = tracked or "track_id" in each
             identity = int(each.get("track_id", len(people[at]) + 1))
-            people[at].append(person(identity, float(each.get("score", 1.0)), mask))
+            score, joints = float(each.get("score", 1.0)), joints_of(each)
+            people[at].append(person(identity, score, mask, joints=joints))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"{path}: annotation {_short(each)} is damaged: {error}") from error
     frames = {
@@ -145,7 +147,7 @@ def _short(value: Any, length: int = 60) -> str:
 
 
 def write_dataset(found: ResultSet, path: Path) -> None:
-    """Write a data set of people, with identities as `track_id` and scores.
+    """Write a data set of people with identities as `track_id`, scores, and keypoints where there are joints.
 
     Raises:
         ValueError: A frame has no size.
@@ -169,13 +171,12 @@ def write_dataset(found: ResultSet, path: Path) -> None:
         images.append({"id": len(images) + 1, "file_name": name, "height": height, "width": width})
         for each in frame.people:
             track = {"track_id": each.identity} if found.has_identities else {}
-            add(mask_of(each, frame.source), iscrowd=0, score=each.score, **track)
+            fields = track | keypoint_fields(each.joints)
+            add(mask_of(each, frame.source), iscrowd=0, score=each.score, **fields)
         if frame.ignored is not None:
             add(frame.ignored, iscrowd=1)
-    document = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": PERSON, "name": "person"}],
-    }
+    jointed = any(each.joints for frame in found.frames.values() for each in frame.people)
+    category = {"id": PERSON, "name": "person", **(CATEGORY_FIELDS if jointed else {})}
+    document = {"images": images, "annotations": annotations, "categories": [category]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document), encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from partstream_core.boxes import box_of_mask
 from partstream_core.labels import NUM_PARTS, PARTS
-from partstream_core.results import PartResult, PersonResult
+from partstream_core.results import JointResult, PartResult, PersonResult
 from partstream_core.rle import Rle, area, decode, encode_label_map, run_lengths
 
 LabelMap = npt.NDArray[np.integer]
@@ -57,7 +57,13 @@ def frame_name(stem: str) -> str:
     return str(int(stem)) if stem.isascii() and stem.isdigit() else stem
 
 
-def person(identity: int, score: float, mask: Rle, parts: tuple[PartResult, ...] = ()) -> PersonResult:
+def person(
+    identity: int,
+    score: float,
+    mask: Rle,
+    parts: tuple[PartResult, ...] = (),
+    joints: tuple[JointResult, ...] = (),
+) -> PersonResult:
     """A person from a mask; the box is the mask's.
 
     Raises:
@@ -66,8 +72,8 @@ def person(identity: int, score: float, mask: Rle, parts: tuple[PartResult, ...]
     if not 0 <= score <= 1:
         raise ValueError(f"a score must be a number from 0 to 1, got {score}")
     run_lengths(mask)
-    box = box_of_mask(decode(mask))
-    return PersonResult(identity, score, box if box is not None else (0.0, 0.0, 0.0, 0.0), mask, parts)
+    box = box_of_mask(decode(mask)) or (0.0, 0.0, 0.0, 0.0)
+    return PersonResult(identity, score, box, mask, parts, joints)
 
 
 def people_of_maps(
