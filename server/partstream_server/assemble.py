@@ -185,6 +185,7 @@ def _person(
         crop=crop,
         embedding_D=None if inference.embeddings_ND is None else inference.embeddings_ND[row],
         part_scores=dict(zip(part_labels[1:], scores[1:], strict=True)),
+        own_hw=fused.owner_HW == row,
     )
 
 

@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core import rle
+from partstream_core.joints import JOINTS
 from partstream_core.labels import NUM_PARTS, PARTS
-from partstream_core.results import Mask, PartResult, PersonResult, Polygons
+from partstream_core.results import JointResult, Mask, PartResult, PersonResult, Polygons
 from partstream_core.rle import Counted
-from partstream_server.values import Crop, FoundPerson, LabelMaps, MapArray
+from partstream_server.values import Crop, FloatArray, FoundPerson, LabelMaps, MapArray
 
 _CODES = 32
 """Codes that a person takes in the map of people and parts."""
 _TOLERANCE_PX = 0.75
 """How far an outline may be from the pixels it goes around."""
 _DIGITS = 4
+_PLACE_DIGITS = 2
 _EXACT_IN_FLOAT32 = 1 << 24
 """Whole numbers below this are exact in the type that OpenCV counts in; it counts twice as fast as NumPy."""
 
@@ -89,7 +91,17 @@ def _encode_person(
         for part, area in areas.items()
     )
     box = (float(crop.left), float(crop.top), float(crop.right), float(crop.bottom))
-    return PersonResult(identity, _score(person.score), box, whole, tuple(parts))
+    return PersonResult(identity, _score(person.score), box, whole, tuple(parts), _joints(person.joints_J3))
+
+
+def _joints(joints_J3: FloatArray | None) -> tuple[JointResult, ...]:
+    """Joints with their names; none where none were decoded."""
+    if joints_J3 is None:
+        return ()
+    return tuple(
+        JointResult(name, round(x, _PLACE_DIGITS), round(y, _PLACE_DIGITS), _score(score))
+        for name, (x, y, score) in zip(JOINTS, joints_J3.tolist(), strict=True)
+    )
 
 
 def _areas(part_hw: MapArray) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from partstream_core.boxes import Box
 from partstream_core.errors import OptionError
+from partstream_core.joints import JointMaps
 from partstream_core.manifest import Manifest
 from partstream_core.schedule import (
     FlowSource,
@@ -34,6 +35,7 @@ from partstream_server.motion.events import TrackEvents
 from partstream_server.motion.measure import scene_change, service
 from partstream_server.propagation import Borrowed, KeyFrame, Propagation, RecentKeys, Seen, encode_over
 from partstream_server.request import Steps
+from partstream_server.values import JointSource
 
 Tensor = npt.NDArray[Any]
 
@@ -46,6 +48,8 @@ class Ready:
     view: View
     feature: Tensor
     key_frame: bool
+    joints: JointSource | None = None
+    """None where the bundle has no joints or they are not wanted."""
 
 
 class Features(Protocol):
@@ -74,7 +78,11 @@ class Features(Protocol):
 
 
 def make_features(
-    manifest: Manifest, schedule: ScheduleConfig, *, resume: Mapping[str, Any] | None = None
+    manifest: Manifest,
+    schedule: ScheduleConfig,
+    *,
+    resume: Mapping[str, Any] | None = None,
+    joints: bool = True,
 ) -> Features:
     """The features of one stream.
 
@@ -82,13 +90,14 @@ def make_features(
         manifest: Of the bundle.
         schedule: Which frames are key frames.
         resume: What another stream's features had in their `snapshot`.
+        joints: Whether joint maps are wanted, where the bundle has them.
 
     Raises:
         OptionError: The bundle cannot follow the schedule.
         ValueError: The snapshot is damaged.
     """
     if schedule.mode is ScheduleMode.EVERY_FRAME:
-        return SingleFeatures(Propagation(manifest))
+        return SingleFeatures(Propagation(manifest, joints=joints))
     kind = manifest.capabilities.temporal
     if kind == "none":
         raise OptionError(
@@ -98,10 +107,17 @@ def make_features(
         raise OptionError(
             f"flow codec leads to the last key frame alone; the bundle {manifest.name} needs others, too"
         )
-    propagation = Propagation(manifest, schedule.flow)
+    propagation = Propagation(manifest, schedule.flow, joints=joints)
     if schedule.mode is ScheduleMode.PAPER:
         return SegmentFeatures(propagation, schedule)
     return OnlineFeatures(propagation, schedule, resume)
+
+
+def _source(maps: JointMaps | None, borrowed: Borrowed | None = None) -> JointSource | None:
+    """What the joints of a key frame, or of a frame that borrows from it, are decoded from."""
+    if maps is None:
+        return None
+    return JointSource(maps, None if borrowed is None else borrowed.flow_B2hw[0])
 
 
 class SingleFeatures:
@@ -117,8 +133,8 @@ class SingleFeatures:
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
         """The frame with the backbone's feature."""
-        feature = yield from self._propagation.backbone(view)
-        return [Ready(frame, view, feature, key_frame=True)]
+        extracted = yield from self._propagation.backbone(view)
+        return [Ready(frame, view, extracted.feature, key_frame=True, joints=_source(extracted.joints))]
 
     def finish(self) -> Steps[Sequence[Ready]]:
         """None: no frame waits."""
@@ -175,10 +191,11 @@ class OnlineFeatures:
         self._at_key = decision.key_frame
         if decision.key_frame:
             feature = yield from self._keys.add(seen, borrowed)
+            joints = _source(self._keys.last.joints)
         else:
             borrowed = borrowed or (yield from self._keys.borrow(seen))
-            feature = borrowed.feature
-        return [Ready(frame, view, feature, decision.key_frame)]
+            feature, joints = borrowed.feature, _source(self._keys.last.joints, borrowed)
+        return [Ready(frame, view, feature, decision.key_frame, joints)]
 
     def _observe(self, view: View, borrowed: Borrowed) -> Observation:
         """How well the last key frame serves a frame."""
@@ -252,13 +269,14 @@ class SegmentFeatures:
             key = yield from self._encode(segment)
             for index in segment.frames:
                 frame, view = self._waiting.pop(index)
-                feature, is_key = key.encoded, index == segment.key
+                feature, is_key, joints = key.encoded, index == segment.key, _source(key.joints)
                 if not is_key and self._is_cut(view, key):
-                    feature, is_key = (yield from self._propagation.backbone(view)), True
+                    extracted = yield from self._propagation.backbone(view)
+                    feature, is_key, joints = extracted.feature, True, _source(extracted.joints)
                 elif not is_key:
                     borrowed = yield from self._propagation.borrow(Seen(view), key.seen, key.encoded)
-                    feature = borrowed.feature
-                ready.append(Ready(frame, view, feature, is_key))
+                    feature, joints = borrowed.feature, _source(key.joints, borrowed)
+                ready.append(Ready(frame, view, feature, is_key, joints))
         return ready
 
     def _is_cut(self, view: View, key: KeyFrame) -> bool:
@@ -273,8 +291,8 @@ class SegmentFeatures:
         for index in sorted({*segment.neighbours, segment.key}):
             if index not in self._keys:
                 view = self._waiting[index][1]
-                raw = yield from self._propagation.backbone(view)
-                self._keys[index] = KeyFrame(Seen(view), raw, raw)
+                found = yield from self._propagation.backbone(view)
+                self._keys[index] = KeyFrame(Seen(view), found.feature, found.feature, found.joints)
         own = self._keys[segment.key]
         near = [self._keys[index] for index in segment.neighbours]
         neighbours = [key for key in near if not self._is_cut(own.seen.view, key)]
@@ -283,5 +301,6 @@ class SegmentFeatures:
             encoded = yield from encode_over(self._propagation, own.seen, own.raw, neighbours)
         # of former keys, no later segment asks for more than the last `encoding_range`
         kept = sorted(self._keys)[-(2 * self._range + 1) :]
+        self._keys[segment.key] = replace(own, joints=None)
         self._keys = {index: self._keys[index] for index in kept}
-        return KeyFrame(own.seen, own.raw, encoded)
+        return replace(own, encoded=encoded)

@@ -13,18 +13,20 @@ bundle's temporal kind is `recurrent`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from partstream_core.joints import JointMaps
 from partstream_core.manifest import Manifest
 from partstream_core.schedule import FlowSource, ScheduleConfig
 from partstream_server.decode import BlockMotion
 from partstream_server.guess import dis_guess
 from partstream_server.host_flow import host_flow, warp_on_host
 from partstream_server.infer import View
+from partstream_server.joints import joint_maps
 from partstream_server.motion.measure import scene_change
 from partstream_server.request import EngineRequest, Steps
 
@@ -39,6 +41,15 @@ class Seen:
     view: View
     since_key: BlockMotion | None = None
     """Motion to the stream's last key frame, where the source tells it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extracted:
+    """What the backbone makes of a frame."""
+
+    feature: Tensor
+    joints: JointMaps | None
+    """None where the bundle has none or they are not wanted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +72,25 @@ class KeyFrame:
     """The backbone's feature."""
     encoded: Tensor
     """The feature that its people are read from, and that is handed on."""
+    joints: JointMaps | None = None
+    """Its joint maps, as long as a frame may still be read with them."""
 
 
 class Propagation:
     """How a bundle carries features from frame to frame; holds no stream's state."""
 
-    def __init__(self, manifest: Manifest, flow: FlowSource = FlowSource.NETWORK) -> None:
+    def __init__(
+        self, manifest: Manifest, flow: FlowSource = FlowSource.NETWORK, *, joints: bool = True
+    ) -> None:
+        """Take a bundle's graphs.
+
+        Args:
+            manifest: Of the bundle.
+            flow: What tells how a frame moved against its key frame.
+            joints: Whether joint maps are wanted, where the bundle has them.
+        """
         self._manifest, self._flow = manifest, flow
+        self._joints = joints and manifest.capabilities.joints > 0
         self.kind = manifest.capabilities.temporal
         """none, window or recurrent."""
         graphs = manifest.graphs
@@ -76,10 +99,10 @@ class Propagation:
             spec.name for name in ("flow", "propagate") if name in graphs for spec in graphs[name].inputs
         )
 
-    def backbone(self, view: View) -> Steps[Tensor]:
-        """The backbone's feature of a frame."""
+    def backbone(self, view: View) -> Steps[Extracted]:
+        """The backbone's feature and joint maps of a frame."""
         outputs = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
-        return outputs["feature"]
+        return Extracted(outputs["feature"], joint_maps(outputs) if self._joints else None)
 
     def borrow(self, frame: Seen, key: Seen, feature: Tensor) -> Steps[Borrowed]:
         """A feature of a key frame, carried to another frame."""
@@ -182,8 +205,9 @@ class RecentKeys:
         propagation = self._propagation
         if self.cut_before(frame.view):
             self.start_over()
-        raw = yield from propagation.backbone(frame.view)
-        encoded, former = raw, self._keys[-self._range :] if self._range else []
+        extracted = yield from propagation.backbone(frame.view)
+        raw = encoded = extracted.feature
+        former = [replace(key, joints=None) for key in self._keys[-self._range :]] if self._range else []
         if not self._encodes:
             pass
         elif propagation.kind == "window":
@@ -191,5 +215,5 @@ class RecentKeys:
         elif self._keys:
             carried = carried or (yield from self.borrow(frame))
             encoded = yield from propagation.encode_step(raw, carried.feature)
-        self._keys = [*former, KeyFrame(frame, raw, encoded)]
+        self._keys = [*former, KeyFrame(frame, raw, encoded, extracted.joints)]
         return encoded

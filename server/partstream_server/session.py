@@ -32,11 +32,12 @@ from partstream_server.encode import MaskForm, encode_people
 from partstream_server.engine import Engine
 from partstream_server.features import Ready, make_features
 from partstream_server.infer import InferConfig, View, infer, read
+from partstream_server.joints import with_joints
 from partstream_server.propagation import Propagation, RecentKeys, Seen
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
 from partstream_server.track import track
-from partstream_server.values import Inference, ParsedFrame
+from partstream_server.values import Inference, JointSource, ParsedFrame
 
 __all__ = [
     "EngineOutputs",
@@ -98,6 +99,8 @@ class Read:
     frame: Frame
     key_frame: bool
     inference: Inference
+    joints: JointSource | None = None
+    """What joints are decoded from, where they are wanted."""
 
 
 class Session:
@@ -141,7 +144,10 @@ class Session:
         self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
         self._resume, self._paused_ms = resume, paused_ms
         self._features = make_features(
-            manifest, config.schedule or manifest.schedule, resume=resume.schedule if resume else None
+            manifest,
+            config.schedule or manifest.schedule,
+            resume=resume.schedule if resume else None,
+            joints=config.joints,
         )
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
         self._last_pushed = -1
@@ -237,7 +243,7 @@ class Session:
         """What the heads say of a frame; changes nothing that the stream remembers."""
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
-        return Read(ready.frame, ready.key_frame, inference)
+        return Read(ready.frame, ready.key_frame, inference, ready.joints)
 
     def conclude(self, read: Read) -> ParsedFrame:
         """Who is in a frame and where; the stream's frames come in order, each once."""
@@ -255,6 +261,9 @@ class Session:
             )
         with clock.stage("track"):
             assembly, identities = track(self._tracker, assembly, period=period)
+        if read.joints is not None:
+            with clock.stage("assemble"):
+                assembly = with_joints(assembly, read.joints, width=width, height=height)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
         if self._features.learns:

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.boxes import Box
+from partstream_core.joints import JointMaps
 from partstream_core.results import FrameResult
 
 FloatArray = npt.NDArray[np.float32]
 MapArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,16 @@ class Inference:
     """Probability that a pixel belongs to the person; covers the whole frame."""
     part_probabilities_Phw: FloatArray
     """Covers the whole frame; background first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JointSource:
+    """What the joints of a frame are decoded from."""
+
+    maps: JointMaps
+    """Of the frame, or of the key frame that it borrows from."""
+    flow_2HW: npt.NDArray[Any] | None = None
+    """From the frame to the key frame, in pixels of its own grid; None for a frame with maps of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,10 @@ class FoundPerson:
     embedding_D: FloatArray | None
     part_scores: dict[int, float]
     """Score of each part that may have pixels, by index."""
+    own_hw: BoolArray
+    """The person's cells in the network's map of masks, which covers the frame; there is one at least."""
+    joints_J3: FloatArray | None = None
+    """x and y in pixels of the source frame and score of each joint; None where none were decoded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from partstream_core import joints
 from partstream_models.networks.movenet import JointMaps, MoveNet, read_movenet
 from partstream_models.networks.movenet_decode import find_people, refine_joints
 
@@ -70,3 +71,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         MoveNet().load_pretrained(path)
     with pytest.raises(ValueError, match="no pretrained weights at"):
         read_movenet(tmp_path / "missing.npz")
+
+
+def test_the_host_finds_the_joints_that_the_networks_own_decode_finds(
+    movenet: MoveNet, weights: Path
+) -> None:
+    """Where a person is alone; beside others, the host's decode leaves each their own joints."""
+    image = np.load(weights / "movenet_multipose_reference.npz")["image"]
+    with torch.inference_mode():
+        maps, _, _ = movenet(torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1)
+    on_host = joints.JointMaps(maps.centers[0, 0].numpy(), *(each[0].numpy() for each in maps[1:]))
+    (found_J3,) = joints.decode_joints(on_host, np.ones((1, *on_host.centers_hw.shape), bool))
+    expected_J3 = find_people(movenet, image).joints_NJ3[0]
+    sure_J = expected_J3[:, 2] >= joints.SURE
+    assert sure_J.sum() >= 10
+    np.testing.assert_allclose(found_J3[sure_J] * [4, 4, 1], expected_J3[sure_J], atol=1e-3)

@@ -34,7 +34,8 @@ def people_of(maps: LabelMaps) -> list[FoundPerson]:
         crop = tight(np.asarray(number == maps.person_HW.T), whole)
         assert crop is not None
         scores = {part: 0.5 + part / 100 for part in range(1, NUM_PARTS)}
-        people.append(FoundPerson(1 - number / 10, (0, 0, 1, 1), crop, None, scores))
+        own_hw = maps.person_HW == number
+        people.append(FoundPerson(1 - number / 10, (0, 0, 1, 1), crop, None, scores, own_hw))
     return people
 
 

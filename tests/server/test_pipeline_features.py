@@ -107,7 +107,7 @@ def test_a_state_neither_grows_nor_drifts_over_two_thousand_key_frames(exact: En
     views = [*there, *there[-2:0:-1]]  # there and back, so it can go on for ever
     propagation = Propagation(exact.bundle.manifest)
     middle = np.s_[..., 8:32, 16:40]
-    raw = [drive(propagation.backbone(view), exact)[middle] for view in views]
+    raw = [drive(propagation.backbone(view), exact).feature[middle] for view in views]
     flows = [
         host_flow(FlowSource.DIS, view, views[number - 1], stride=8)[middle]
         for number, view in enumerate(views)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.errors import BundleError, EngineError
+from partstream_core.joints import JOINT_OUTPUTS
 from partstream_core.manifest import GraphSpec, Manifest, TensorSpec, load_manifest
 from partstream_core.schedule import ScheduleMode
 
@@ -129,11 +130,29 @@ def load_bundle(directory: Path) -> LoadedBundle:
         makers = [spec.name for spec in (*heads.outputs, *instances.outputs)]
         if "embeddings" not in makers:
             raise BundleError("graphs", "neither heads nor instances puts out embeddings")
+    if manifest.capabilities.joints:
+        _check_joints(manifest.graphs["backbone"])
     if manifest.capabilities.temporal != "none":
         _check_temporal(manifest)
     elif manifest.schedule.mode is not ScheduleMode.EVERY_FRAME:
         raise BundleError("schedule.mode", f"is {manifest.schedule.mode}, but capabilities.temporal is none")
     return LoadedBundle(directory, manifest)
+
+
+def _check_joints(backbone: GraphSpec) -> None:
+    """Refuse a backbone that does not put out joint maps, each with its channels and all of one size.
+
+    Raises:
+        BundleError: An output is missing or has another shape; the field is named.
+    """
+    _require("graphs.backbone.outputs", backbone.outputs, tuple(JOINT_OUTPUTS))
+    at = {spec.name: number for number, spec in enumerate(backbone.outputs)}
+    size = backbone.outputs[at["joint_centers"]].shape[2:]
+    for name, channels in JOINT_OUTPUTS.items():
+        shape = backbone.outputs[at[name]].shape
+        if len(shape) != 4 or shape[1] != channels or shape[2:] != size:
+            wanted = f"must be [batch, {channels}, {', '.join(map(str, size))}] as joint maps are"
+            raise BundleError(f"graphs.backbone.outputs[{at[name]}].shape", f"{wanted}, got {list(shape)}")
 
 
 def _check_temporal(manifest: Manifest) -> None:
