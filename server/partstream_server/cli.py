@@ -90,6 +90,7 @@ def parse_command(
         typer.Option(help="Encode key frames with former ones.  [default: the bundle's]"),
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Write the source with its people drawn on it.")] = True,
+    skeletons: Annotated[bool, typer.Option("--skeletons", help="Draw joints into the overlay.")] = False,
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
     """Parse videos and images into folders of results."""
@@ -98,7 +99,7 @@ def parse_command(
 
     from partstream_server.batch import Batch, name_sources  # noqa: PLC0415
     from partstream_server.folder import Wanted  # noqa: PLC0415
-    from partstream_server.parser import ParseOptions  # noqa: PLC0415
+    from partstream_server.parser import ParseOptions, check_skeletons  # noqa: PLC0415
 
     options = ParseOptions(
         score_threshold=score_threshold,
@@ -114,9 +115,11 @@ def parse_command(
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine)
+        if skeletons:
+            check_skeletons(options, engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
-    batch = Batch(engine, options, Wanted(overlay, part_maps), console=Console(stderr=True))
+    batch = Batch(engine, options, Wanted(overlay, part_maps, skeletons), console=Console(stderr=True))
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)
     except EngineError as error:

@@ -40,6 +40,8 @@ class Wanted:
 
     overlay: bool = True
     part_maps: bool = True
+    skeletons: bool = False
+    """Draw joints into the overlay."""
 
 
 class ResultFolder:
@@ -90,7 +92,8 @@ class ResultFolder:
     def _drawn(self, picture: ParsedPicture) -> MapArray:
         if self._last is None or self._last.result is None or self._last.maps is None:
             return picture.frame.image
-        return draw(picture.frame.image, self._last.result.people, self._last.maps)
+        people, maps = self._last.result.people, self._last.maps
+        return draw(picture.frame.image, people, maps, skeletons=self._wanted.skeletons)
 
     def close(self) -> None:
         """Finish every file."""

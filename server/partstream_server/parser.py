@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from partstream_core.errors import MediaError
+from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.choice import choose_schedule
@@ -237,6 +237,19 @@ def parse_media(
         for picture in parser:
             if picture.result is not None:
                 yield picture.result
+
+
+def check_skeletons(options: ParseOptions, engine: Engine) -> None:
+    """Refuse to draw skeletons where there are no joints to draw.
+
+    Raises:
+        OptionError: The bundle finds none, or they are left out.
+    """
+    manifest = engine.bundle.manifest
+    if not manifest.capabilities.joints:
+        raise OptionError(f"skeletons cannot be drawn: the bundle {manifest.name} finds no joints")
+    if not options.joints:
+        raise OptionError("skeletons cannot be drawn without joints")
 
 
 def model_info(engine: Engine) -> ModelInfo:

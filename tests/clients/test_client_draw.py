@@ -1,6 +1,7 @@
 """Pictures of results."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from partstream_client import Frame
 from partstream_client.draw import identity_colour
 from partstream_core import rle
+from partstream_core.joints import JOINTS
 from partstream_core.labels import PALETTE, PARTS
-from partstream_core.results import FrameResult, PartResult, PersonResult
+from partstream_core.results import FrameResult, JointResult, PartResult, PersonResult
 
 SIZE = (80, 60)
 GREY = np.full((*SIZE, 3), 100, np.uint8)
@@ -42,6 +44,23 @@ def test_a_person_without_a_mask_has_a_box() -> None:
     drawn = frame(masks=False).draw(GREY)
     assert tuple(drawn[70, 30]) == tuple(drawn[60, 10]) == identity_colour(5)
     np.testing.assert_array_equal(drawn[40, 30], GREY[40, 30])
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_skeleton_joins_the_joints_that_are_visible(masks: bool) -> None:
+    places = {"left_hip": (20.0, 40.0), "left_knee": (20.0, 60.0), "left_ankle": (20.0, 78.0)}
+    joints = tuple(
+        JointResult(name, *places.get(name, (55.0, 5.0)), 0.9 if name in ("left_hip", "left_knee") else 0.1)
+        for name in JOINTS
+    )
+    (person,) = frame(masks=masks).record.people
+    jointed = Frame(FrameResult(0, 0.0, True, (replace(person, joints=joints),)))
+    plain, drawn = jointed.draw(GREY), jointed.draw(GREY, skeletons=True)
+    assert tuple(drawn[50, 20]) == identity_colour(5)
+    assert tuple(drawn[60, 20]) == (255, 255, 255)
+    np.testing.assert_array_equal(drawn[72, 11:49], plain[72, 11:49], "the ankle is hidden")
+    np.testing.assert_array_equal(drawn[:10, 52:], plain[:10, 52:])
+    np.testing.assert_array_equal(frame().draw(GREY, skeletons=True), frame().draw(GREY))
 
 
 def test_the_given_picture_is_not_changed() -> None:

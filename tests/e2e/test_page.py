@@ -10,7 +10,9 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from partstream_core.results import frame_from_json
 from partstream_server.engine import Engine, create_engine
+from partstream_server.figures import scene
 from tests.e2e.browser import DESKTOP, PATIENCE_MS, PHONE, cut, keep_picture, launched, opened_page
+from tests.server.joint_bundle import write_joint_bundle
 from tests.server.media_fixtures import clip, image
 from tests.server.running_server import Running, serving
 
@@ -109,6 +111,43 @@ def test_parts_that_are_switched_off_and_opacity_change_the_picture(
         assert painted(page, "#overlay") == everything
         page.get_by_label("Opacity").fill("0")
         assert painted(page, "#overlay") == 0
+
+
+def test_joints_are_offered_where_there_are_some_and_drawn_when_they_are_asked_for(
+    browser: Browser, engine: Engine, server: Running, tmp_path: Path
+) -> None:
+    street = tmp_path / "street.png"
+    street.write_bytes(image(scene(480, 270, 0)))
+    with opened_page(browser, server.url, viewport=DESKTOP) as page:
+        choose(page, street)
+        done(page)
+        expect(page.get_by_label("Joints")).to_be_hidden()
+    jointed = create_engine(write_joint_bundle(engine.bundle.directory, tmp_path / "bundle"))
+    with (
+        serving(jointed, tmp_path / "work") as running,
+        opened_page(browser, running.url, viewport=DESKTOP) as page,
+    ):
+        choose(page, street)
+        done(page)
+        expect(page.get_by_label("Joints")).not_to_be_checked()
+        before = pixels(page)
+        page.get_by_label("Joints").check()
+        drawn = pixels(page)
+        assert sum(one != other for one, other in zip(before, drawn, strict=True)) > 100
+        keep_picture(page, "joints")
+        page.get_by_label("Joints").uncheck()
+        assert pixels(page) == before
+    jointed.close()
+
+
+def pixels(page: Page) -> list[int]:
+    """The green of every pixel of the picture."""
+    script = """canvas => {
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return Array.from(data.filter((_, at) => at % 4 === 1));
+    }"""
+    found: list[int] = page.locator("#overlay").evaluate(script)
+    return found
 
 
 def test_a_clip_without_people_is_parsed_and_says_so(

@@ -9,6 +9,7 @@ import numpy as np
 import playwright
 import pytest
 
+from partstream_core.joints import SKELETON, SURE
 from partstream_core.labels import PALETTE, PARTS
 from partstream_core.rle import encode
 from partstream_server.api.pages import FILES
@@ -60,14 +61,16 @@ def test_the_page_speaks_to_those_who_do_not_see_it(server: Running) -> None:
     labelled = set(re.findall(r'<label for="(\w+)"', text))
     for tag in re.findall(r"<input [^>]*>", text):
         name = re.findall(r'id="(\w+)"', tag)[0]
-        inside_a_label = name in {"file", "boxes"}
+        inside_a_label = name in {"file", "boxes", "joints"}
         assert name in labelled or "aria-label" in tag or inside_a_label, tag
 
 
 def run_script(text: str, tmp_path: Path) -> str:
     script = tmp_path / "script.mjs"
     (tmp_path / "masks.mjs").write_bytes(FILES["masks.js"])
-    script.write_text(f'import * as masks from "./masks.mjs";\n{text}')
+    (tmp_path / "joints.mjs").write_bytes(FILES["joints.js"].replace(b"masks.js", b"masks.mjs"))
+    imports = 'import * as masks from "./masks.mjs";\nimport * as joints from "./joints.mjs";\n'
+    script.write_text(imports + text)
     done = subprocess.run([NODE, script], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
@@ -79,6 +82,13 @@ def test_the_page_and_the_overlay_videos_colour_parts_alike(tmp_path: Path) -> N
     names, colours = json.loads(printed)
     assert names == list(PARTS[1:])
     assert colours == PALETTE[1:20].tolist()
+
+
+def test_the_page_and_the_overlay_videos_draw_the_same_skeleton(tmp_path: Path) -> None:
+    printed = run_script("console.log(JSON.stringify([joints.SKELETON, joints.SURE]))", tmp_path)
+    bones, sure = json.loads(printed)
+    assert [tuple(bone) for bone in bones] == list(SKELETON)
+    assert sure == SURE
 
 
 def test_the_page_paints_a_mask_as_it_was_before_its_encoding(tmp_path: Path) -> None:

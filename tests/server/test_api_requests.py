@@ -133,6 +133,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(server:
         ("joints", "some"),
         ("flow", "wind"),
         ("encodes", "often"),
+        ("skeletons", "bony"),
     ],
 )
 def test_a_wrong_value_of_an_option_is_refused(server: Running, option: str, value: str) -> None:
@@ -154,7 +155,12 @@ def test_an_unknown_option_is_refused_with_a_list_of_the_known_ones(server: Runn
         "interval",
         "flow",
         "encodes",
+        "skeletons",
     ]
+
+
+def test_skeletons_of_no_joints_are_refused(server: Running) -> None:
+    assert "joints" in problem(server.parse(clip(), "video/mp4", skeletons="true"), "bad_option")["detail"]
 
 
 def test_a_result_in_an_unknown_form_is_refused_before_the_upload(server: Running) -> None:
@@ -252,5 +258,6 @@ def test_the_interface_is_documented(server: Running) -> None:
         "interval",
         "flow",
         "encodes",
+        "skeletons",
     ]
     assert str(codes_for("upload_too_large").http) in post["responses"]

@@ -1,12 +1,14 @@
 """The overlay video has the frames, times and size of its source, and plays everywhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from partstream_core.results import FrameResult, PersonResult
+from partstream_core.joints import JOINTS, SURE
+from partstream_core.results import FrameResult, JointResult, PersonResult
 from partstream_server.overlay import draw, identity_colour
 from partstream_server.values import LabelMaps
 from partstream_server.writer import VideoWriter
@@ -113,6 +115,23 @@ def test_people_are_outlined_parts_coloured_and_everything_else_is_left_alone() 
         "the outline has the identity's colour"
     )
     assert (drawn[80:98, 152:165] != 120).any(), "the identity stands on top of the person"
+
+
+def test_a_skeleton_joins_the_joints_that_are_visible() -> None:
+    image = np.full((300, 400, 3), 120, np.uint8)
+    places = {"left_hip": (100, 200), "left_knee": (100, 260), "left_ankle": (100, 295), "nose": (-900, 20)}
+    scores = {"left_hip": 0.9, "left_knee": SURE, "nose": 0.9}
+    joints = tuple(
+        JointResult(name, *places.get(name, (350, 50)), scores.get(name, SURE - 0.01)) for name in JOINTS
+    )
+    people = [replace(person(3, (90, 190, 110, 299)), joints=joints)]
+    maps = LabelMaps(np.zeros((400, 300), np.uint8).T, np.zeros((400, 300), np.uint8).T)
+    plain, drawn = (draw(image, people, maps, skeletons=wanted) for wanted in (False, True))
+    np.testing.assert_array_equal(drawn[230, 100], identity_colour(3))
+    np.testing.assert_array_equal(drawn[200, 100], [255, 255, 255])
+    np.testing.assert_array_equal(drawn[280, 90:110], plain[280, 90:110], "the ankle is hidden")
+    np.testing.assert_array_equal(drawn[30:70, 330:370], plain[30:70, 330:370])
+    assert draw(image, [person(3, (90, 190, 110, 299))], maps, skeletons=True).shape == image.shape
 
 
 def test_labels_stay_inside_the_frame_and_tiny_frames_can_be_drawn_on() -> None:

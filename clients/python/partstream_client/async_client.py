@@ -179,13 +179,14 @@ class AsyncClient:
         source: Source,
         out: str | os.PathLike[str],
         *,
+        skeletons: bool = False,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
         **options: Unpack[Options],
     ) -> Path:
         """The path `out`, holding the video with parts, outlines and identities drawn on it (MP4).
 
-        The file appears whole or not at all.
+        The file appears whole or not at all. With `skeletons` joints are drawn, too.
 
         Raises:
             OSError: A path cannot be read or written.
@@ -197,7 +198,7 @@ class AsyncClient:
         async def write() -> None:
             async with (
                 self._rest.opened(source) as media,
-                self._rest.parse(media, "video/mp4", options, progress) as response,
+                self._rest.parse(media, "video/mp4", options, progress, skeletons=skeletons) as response,
             ):
                 with partial.open("wb") as file:
                     async for chunk in chunks(response):

@@ -81,13 +81,16 @@ class Client:
         source: Source,
         out: str | os.PathLike[str],
         *,
+        skeletons: bool = False,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
         **options: Unpack[Options],
     ) -> Path:
         """The path `out`, holding the video with what was found drawn on it; see `AsyncClient.overlay`."""
         return self._loop.run(
-            self._client.overlay(source, out, progress=progress, deadline_s=deadline_s, **options)
+            self._client.overlay(
+                source, out, skeletons=skeletons, progress=progress, deadline_s=deadline_s, **options
+            )
         )
 
     def stream(

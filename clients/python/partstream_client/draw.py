@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from partstream_core.joints import SKELETON, SURE
 from partstream_core.labels import PALETTE, PARTS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Image = npt.NDArray[np.uint8]
 
 _GOLDEN_ANGLE = 137.508
 """Degrees of hue between two identities that follow each other: neighbours in number look unlike."""
+_SHADE = (24, 24, 24)
 
 
 def checked_image(image_HW3: object) -> Image:
@@ -39,7 +41,7 @@ def checked_image(image_HW3: object) -> Image:
     return image_HW3
 
 
-def draw(image_HW3: Image, people: Sequence[Person], *, opacity: float) -> Image:
+def draw(image_HW3: Image, people: Sequence[Person], *, opacity: float, skeletons: bool = False) -> Image:
     """A copy of an RGB frame with its people drawn on it; people without masks get their boxes."""
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must be in [0, 1], got {opacity}")
@@ -53,6 +55,8 @@ def draw(image_HW3: Image, people: Sequence[Person], *, opacity: float) -> Image
     for person in people:
         if not person.has_mask:
             pen.rectangle(person.box, outline=identity_colour(person.identity), width=unit)
+        if skeletons:
+            _skeleton(pen, person, unit)
         _label(pen, person, picture.size, unit)
     return np.array(picture)
 
@@ -83,6 +87,20 @@ def _rim(mask_HW: BoolArray, width: int) -> BoolArray:
         padded = np.pad(inner_HW, 1)
         inner_HW = inner_HW & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask_HW & ~inner_HW
+
+
+def _skeleton(pen: ImageDraw.ImageDraw, person: Person, unit: int) -> None:
+    """Draw bones in the colour of the identity over dark ones, which are wider, and joints as white dots."""
+    joints = person.record.joints
+    visible = {at: (joint.x, joint.y) for at, joint in enumerate(joints) if joint.score >= SURE}
+    for colour, width in ((_SHADE, 4 * unit), (identity_colour(person.identity), 2 * unit)):
+        for first, second in SKELETON:
+            if first in visible and second in visible:
+                pen.line([visible[first], visible[second]], fill=colour, width=width)
+    for place in visible.values():
+        x, y = place
+        box = (x - 2 * unit, y - 2 * unit, x + 2 * unit, y + 2 * unit)
+        pen.ellipse(box, fill=(255, 255, 255), outline=_SHADE)
 
 
 def _label(pen: ImageDraw.ImageDraw, person: Person, size: tuple[int, int], unit: int) -> None:

@@ -201,15 +201,15 @@ class Frame:
                     return size
         raise UnknownSizeError(f"frame {self.index} came without its size, and nobody with a mask is in it")
 
-    def draw(self, image_HW3: Image, *, opacity: float = 0.55) -> Image:
+    def draw(self, image_HW3: Image, *, opacity: float = 0.55, skeletons: bool = False) -> Image:
         """A copy of an RGB image of the frame, uint8 [H, W, 3], with parts, outlines and identities on it.
 
-        People who came without masks are drawn as boxes.
+        People who came without masks are drawn as boxes. With `skeletons` visible joints are drawn, too.
 
         Raises:
             ValueError: It is not such an image, or not of the frame's size.
         """
-        return draw(image_HW3, self.people, opacity=opacity)
+        return draw(image_HW3, self.people, opacity=opacity, skeletons=skeletons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,13 @@ class Rest:
 
     @asynccontextmanager
     async def parse(
-        self, media: Media, accept: str, options: Options, progress: ProgressCallback | None
+        self,
+        media: Media,
+        accept: str,
+        options: Options,
+        progress: ProgressCallback | None,
+        *,
+        skeletons: bool = False,
     ) -> AsyncIterator[httpx.Response]:
         """The good answer to a parse, with its body still to be read.
 
@@ -129,6 +135,8 @@ class Rest:
             ClientError: No try brought one.
         """
         query = {name: str(value) for name, value in options.items()}
+        if skeletons:
+            query["skeletons"] = "true"
         headers = {
             "Accept": accept,
             "Content-Type": media.media_type,

@@ -36,6 +36,8 @@ class Job:
     limits: MediaLimits
     metrics: Metrics
     account: Account
+    skeletons: bool = False
+    """Draw joints into the overlay video."""
 
     @contextmanager
     def open(self, *, with_skipped: bool = False) -> Iterator[OpenJob]:

@@ -79,7 +79,8 @@ def write_overlay(job: Job, path: Path) -> Steps:
         with VideoWriter(path, width=video.width, height=video.height, frame_rate=video.frame_rate) as writer:
             for parsed in source:
                 with source.clock.stage("draw"):
-                    drawn = draw(parsed.frame.image, parsed.result.people, parsed.maps)
+                    people = parsed.result.people
+                    drawn = draw(parsed.frame.image, people, parsed.maps, skeletons=job.skeletons)
                 with source.clock.stage("write"):
                     writer.write(drawn, time_s=parsed.frame.time_s, duration_s=parsed.frame.duration_s)
                 yield

@@ -28,6 +28,7 @@ from partstream_server.api.streaming import Body, StreamedResponse, file_chunks,
 from partstream_server.api.uploads import UploadLimits, receive_upload
 from partstream_server.api.workspace import open_workspace
 from partstream_server.drain import Drain
+from partstream_server.parser import check_skeletons
 
 router = APIRouter(tags=["parse"])
 FRAME_SIZE_HEADER: Final = "Partstream-Frame-Size"
@@ -49,6 +50,8 @@ async def parse(request: Request, options: Options) -> Response:
     settings = service.settings
     media_type = negotiate(request.headers.get("accept"), MEDIA_TYPES)
     engine = service.engine
+    if options.skeletons:
+        check_skeletons(options, engine)
     service.drain.check()
     async with AsyncExitStack() as resources:
         resources.enter_context(service.gate.admit())
@@ -56,7 +59,10 @@ async def parse(request: Request, options: Options) -> Response:
         upload = await service.drain.unless_over(lambda: _receive(request, service, workspace))
         turn = service.gate.turn(request)
         await service.drain.unless_over(lambda: resources.enter_async_context(turn))
-        job = Job(upload, engine, options, service.limits, service.metrics, account_of(request))
+        account = account_of(request)
+        job = Job(
+            upload, engine, options, service.limits, service.metrics, account, skeletons=options.skeletons
+        )
         try:
             body = await _start(request, service, job, media_type, resources)
         except NotAVideoError as error:

@@ -46,6 +46,7 @@ class ParseQuery(ParseOptions):
     encodes: bool | None = Field(
         default=None, description="Whether key frames are encoded with former ones. [as the bundle says]"
     )
+    skeletons: bool = Field(default=False, description="Draw joints into the overlay video.")
 
 
 Options = Annotated[ParseQuery, Query()]

@@ -36,9 +36,9 @@ export class Clip {
   stop() { this.request.abort(); }
 }
 
-/** The file as a video with its parts drawn in, made by the server; told as in Clip, done(blob). */
-export function overlayVideo(file, key, told) {
-  const request = open(file, key, "video/mp4, application/problem+json");
+/** The file as a video with its parts and, if wanted, joints drawn in by the server; told as in Clip, done(blob). */
+export function overlayVideo(file, key, skeletons, told) {
+  const request = open(file, key, "video/mp4, application/problem+json", skeletons ? "parse?skeletons=true" : "parse");
   request.responseType = "blob";
   request.onload = async () => {
     if (request.status === 200) told.done(request.response);
@@ -49,9 +49,9 @@ export function overlayVideo(file, key, told) {
   return request;
 }
 
-function open(file, key, accept) {
+function open(file, key, accept, address = "parse") {
   const request = new XMLHttpRequest();
-  request.open("POST", "parse");
+  request.open("POST", address);
   request.setRequestHeader("Accept", accept);
   if (key) request.setRequestHeader("X-API-Key", key);
   return request;

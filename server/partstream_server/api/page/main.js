@@ -122,6 +122,7 @@ function draw(frame, source, width, height, below) {
   view.resize(width, height);
   view.paint(frame, below);
   if (!frame) return;
+  if (frame.people.some((person) => person.joints)) at("jointsField").hidden = false;
   people.picture(frame, source, width, height);
   at("now").textContent = frame.people.length;
 }
@@ -205,6 +206,7 @@ for (const [id, on] of [["all", true], ["none", false]]) {
   });
 }
 at("opacity").addEventListener("input", () => { view.opacity = at("opacity").value / 100; paintNow(); });
+at("joints").addEventListener("change", () => { view.skeletons = at("joints").checked; paintNow(); });
 at("boxes").addEventListener("change", () => { view.boxes = at("boxes").checked; paintNow(); });
 
 function save(blob, name) {
@@ -217,7 +219,7 @@ at("saveVideo").addEventListener("click", () => {
   say(`Making the video of ${chosen.name}`, null);
   at("saveVideo").disabled = true;
   const over = (text) => { at("saveVideo").disabled = false; say(text); };
-  overlayVideo(chosen, at("key").value, {
+  overlayVideo(chosen, at("key").value, view.skeletons, {
     done: (blob) => { over("The video is saved."); save(blob, "partstream.mp4"); },
     failed: (text, code) => { over(""); fail(text, code); },
   });

@@ -1,5 +1,6 @@
 // The picture: a canvas over the video with parts, boxes and identities.
 
+import { paintSkeleton } from "./joints.js";
 import { colourOfPart, colourOfPerson, packed, paintMask } from "./masks.js";
 
 export class View {
@@ -11,6 +12,7 @@ export class View {
     this.hidden = new Set();
     this.opacity = 0.55;
     this.boxes = true;
+    this.skeletons = false;
   }
 
   /** Take the size of the source, in its own pixels; CSS does the scaling. */
@@ -29,7 +31,9 @@ export class View {
     const people = frame ? frame.people : [];
     canvas.dataset.people = people.length;
     this.paintParts(people);
-    if (this.boxes) for (const person of people) this.paintBox(person);
+    const unit = Math.max(1, canvas.height / 360);
+    if (this.skeletons) for (const person of people) paintSkeleton(context, person, unit);
+    if (this.boxes) for (const person of people) this.paintBox(person, unit);
     this.describe(people);
   }
 
@@ -48,9 +52,8 @@ export class View {
     this.context.globalAlpha = 1;
   }
 
-  paintBox({ box: [left, top, right, bottom], identity }) {
+  paintBox({ box: [left, top, right, bottom], identity }, unit) {
     const { context } = this;
-    const unit = Math.max(1, this.canvas.height / 360);
     context.lineWidth = 2 * unit;
     context.strokeStyle = context.fillStyle = colourOfPerson(identity);
     context.strokeRect(left, top, right - left, bottom - top);
