@@ -1,5 +1,6 @@
 """Pulled sources: what is fetched, what is refused, and what is left after a stop."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -249,7 +250,10 @@ def test_a_name_that_stands_for_a_private_address_is_not_pulled(serve: Serve) ->
                 assert "private" in inspect(server, source)["problem"]
 
 
-def test_a_camera_that_redirects_is_not_followed(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    "form", ["plain", "three bytes at a time", "two spaces", "no reason", "tab", "after data", "REDIRECT"]
+)
+def test_a_camera_that_redirects_is_not_followed(serve: Serve, form: str) -> None:
     server = serve(**LOCAL)
     reached = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as camera, socket.create_server(("127.0.0.1", 0)) as trap:
@@ -260,10 +264,19 @@ def test_a_camera_that_redirects_is_not_followed(serve: Serve) -> None:
                 asked = connection.recv(4096)
                 number = asked.split(b"CSeq: ")[1].split(b"\r\n")[0]
                 place = f"rtsp://127.0.0.1:{trap.getsockname()[1]}/".encode()
-                connection.sendall(
-                    b"RTSP/1.0 302 Moved\r\nCSeq: " + number + b"\r\nLocation: " + place + b"\r\n\r\n"
-                )
-                connection.recv(1)
+                first = {
+                    "two spaces": b"RTSP/1.0  302 Moved", "no reason": b"RTSP/1.0 302",
+                    "tab": b"RTSP/1.0\t302\tMoved", "REDIRECT": b"REDIRECT " + place + b" RTSP/1.0",
+                }.get(form, b"RTSP/1.0 302 Moved")  # fmt: skip
+                message = first + b"\r\nCSeq: " + number + b"\r\nLocation: " + place + b"\r\n\r\n"
+                if form == "after data":
+                    message = b"$\x01\x00\x08RTSP/1.0" + message
+                step = 3 if form.startswith("three") else len(message)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with contextlib.suppress(OSError):
+                    for start in range(0, len(message), step):
+                        connection.sendall(message[start : start + step])
+                    connection.recv(1)
 
         def wait() -> None:
             trap.settimeout(2)

@@ -49,10 +49,11 @@ class ContainerSource:
         self._container = _open_container(file, head)
         self._stream = _video_stream(self._container)
         context = self._stream.codec_context
-        limits.check_size(context.width, context.height)
+        limit_pixels(self._stream, limits)
         limits.check_length(num_frames=self._stream.frames, duration_s=self.declared_duration_s or 0.0)
         motion = motion and context.name in TELLING_CODECS
-        context.options = {"max_pixels": str(2 * limits.max_pixels)} | (_WITH_VECTORS if motion else {})
+        if motion:
+            context.options = context.options | _WITH_VECTORS
         self._vectors = VectorReader() if motion else None
         self._stream.thread_type = "AUTO"
         self._num_damaged = 0
@@ -139,6 +140,19 @@ class ContainerSource:
         """Release the file."""
         self._container.close()
         self._file.close()
+
+
+def limit_pixels(stream: VideoStream, limits: MediaLimits) -> None:
+    """Let the decoder refuse larger pictures before it allocates them.
+
+    The decoder counts pixels of whole blocks, so its limit is twice that of the pictures.
+
+    Raises:
+        FrameTooLargeError: The headers declare more than the limits allow.
+    """
+    context = stream.codec_context
+    limits.check_size(context.width, context.height)
+    context.options = {**context.options, "max_pixels": str(2 * limits.max_pixels)}
 
 
 def _open_container(file: BinaryIO, head: bytes) -> InputContainer:

@@ -12,9 +12,9 @@ import av
 import av.error
 from av.container import InputContainer
 
-from partstream_core.errors import PartstreamError
+from partstream_core.errors import FrameTooLargeError, PartstreamError
 from partstream_server.decode import MediaLimits
-from partstream_server.decode.container import Turn, turn_of, upright_rgb
+from partstream_server.decode.container import Turn, limit_pixels, turn_of, upright_rgb
 from partstream_server.decode.frame import Image
 from partstream_server.sources.address import PORTS, READ_TIMEOUT_S, Rules, check_url, connect, file_of
 from partstream_server.sources.errors import SourceFailedError, SourceForbiddenError
@@ -51,6 +51,7 @@ class Capture:
         Raises:
             SourceForbiddenError: The source may not be pulled.
             SourceFailedError: It cannot be reached or read.
+            FrameTooLargeError: Its headers declare larger pictures than the limits allow.
         """
         parts = check_url(url, rules)
         self._limits, self._on_line = limits, on_line
@@ -59,9 +60,7 @@ class Capture:
             self._container = self._open(parts, url, rules)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._close_line()
-            if self._redirected():
-                raise SourceForbiddenError("the camera redirects elsewhere, which is not followed") from None
-            raise SourceFailedError(f"the source cannot be read: {error}") from None
+            raise self._refusal() or SourceFailedError(f"the source cannot be read: {error}") from None
         except PartstreamError:
             self._close_line()
             raise
@@ -69,6 +68,11 @@ class Capture:
             name = self._container.format.name
             self.close()
             raise SourceFailedError(f"the source holds no video ({name})")
+        try:
+            limit_pixels(self._container.streams.video[0], limits)
+        except FrameTooLargeError:
+            self.close()
+            raise
         self.is_finite = parts.scheme == "file" or bool(self._container.duration)
         """Whether it ends by itself, rather than breaks off."""
 
@@ -88,12 +92,18 @@ class Capture:
         self._use(body)
         return av.open(body, "r", container_options={"protocol_whitelist": "pipe"})
 
+    def _refusal(self) -> PartstreamError | None:
+        """The error that the relay found in the camera's bytes."""
+        if not isinstance(self._line, Relay):
+            return None
+        if self._line.redirected:
+            return SourceForbiddenError("the camera redirects elsewhere, which is not followed")
+        problem = self._line.problem
+        return None if problem is None else SourceFailedError(f"the camera does not speak RTSP: {problem}")
+
     def _use(self, line: Line) -> None:
         self._line = line
         self._on_line(line)
-
-    def _redirected(self) -> bool:
-        return isinstance(self._line, Relay) and self._line.redirected
 
     def frames(self) -> Iterator[tuple[float | None, Image]]:
         """Times in seconds, where they are known, and upright RGB pictures; damaged ones are left out.
@@ -117,7 +127,9 @@ class Capture:
                 return
             for frame in decoded:
                 self._limits.check_size(frame.width, frame.height)
-                turn = turns.setdefault(frame.rotation, turn_of(frame))
+                if frame.rotation not in turns:  # reading side data keeps its frame alive
+                    turns[frame.rotation] = turn_of(frame)
+                turn = turns[frame.rotation]
                 time_s = None if frame.pts is None else float(frame.pts * (frame.time_base or 0))
                 yield time_s, upright_rgb(frame, turn)
 

@@ -1,27 +1,26 @@
 """The way of RTSP out of the server: FFmpeg connects to this relay, and the relay to a checked address.
 
 FFmpeg resolves names and follows redirects by itself, without a way to forbid either; behind the relay it can
-reach one address only. An answer that redirects ends the connection. Ending the relay ends FFmpeg's wait.
+reach one address only. A message that redirects, or that cannot be split safely, ends the connection.
+Ending the relay ends FFmpeg's wait.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import threading
 from typing import Final
 
 from partstream_server.sources.address import READ_TIMEOUT_S
+from partstream_server.sources.rtsp import FramingError, RedirectedError, RtspFraming
 
 _CHUNK_BYTES: Final = 64 * 1024
-_REDIRECT: Final = re.compile(rb"RTSP/\d\.\d 3\d\d ")
-_KEEP: Final = 16
 _JOIN_S: Final = 5.0
 
 
 class Relay:
-    """One connection from this machine to one other, byte by byte."""
+    """One connection from this machine to a camera."""
 
     def __init__(self, outside: socket.socket) -> None:
         """Listen for one connection.
@@ -35,6 +34,8 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self.redirected = False
         """Whether the camera wanted to send FFmpeg elsewhere."""
+        self.problem: str | None = None
+        """Why the camera's bytes were refused, if they were."""
         self._inside: socket.socket | None = None
         self._lock = threading.Lock()
         self._over = False
@@ -60,17 +61,16 @@ class Relay:
         )
         self._threads.append(upward)
         upward.start()
-        self._pump(self._outside, inside, look=True)
+        self._pump(self._outside, inside, RtspFraming())
 
-    def _pump(self, source: socket.socket, target: socket.socket, *, look: bool = False) -> None:
-        tail = b""
+    def _pump(self, source: socket.socket, target: socket.socket, framing: RtspFraming | None = None) -> None:
         try:
             while chunk := source.recv(_CHUNK_BYTES):
-                if look and _REDIRECT.search(tail + chunk):
-                    self.redirected = True
-                    break
-                tail = chunk[-_KEEP:]
-                target.sendall(chunk)
+                target.sendall(chunk if framing is None else framing.feed(chunk))
+        except RedirectedError:
+            self.redirected = True
+        except FramingError as error:
+            self.problem = str(error)
         except OSError:
             pass
         self._cut()
