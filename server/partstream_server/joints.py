@@ -29,7 +29,7 @@ from partstream_core.joints import (
 from partstream_server.motion.field import Flow, between_sizes, places
 from partstream_server.values import Assembly, BoolArray, JointSource
 
-_MOST_CELLS = 600
+_MOST_CELLS = 400
 """Cells of a person whose motion is looked at; of larger people every second, third, ... is."""
 _NEAR = np.float32(2.0)
 """Cells around a joint whose motion counts: the deviation of a Gaussian."""
