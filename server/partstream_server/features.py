@@ -167,6 +167,7 @@ class OnlineFeatures:
         self._events = TrackEvents()
         self._since_key: BlockMotion | None = None
         self._at_key = True
+        self._is_unfinished = False
 
     def pass_over(self, frame: Frame) -> None:
         """Lead the source's motion on."""
@@ -174,8 +175,15 @@ class OnlineFeatures:
         self._at_key = False
 
     def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
-        """The frame, ready at once."""
+        """The frame, ready at once.
+
+        Where the engine failed at the frame before, its key frame may be missing: nothing is borrowed then,
+        and this frame is a key frame.
+        """
         self.pass_over(frame)
+        if self._is_unfinished:
+            self._keys.start_over()
+        self._is_unfinished = True
         if not self._scheduler.needs_observation and self._keys.cut_before(view):
             self._keys.start_over()  # in adaptive mode the scheduler sees the cut, and its budget counts
         if self._keys.empty:
@@ -195,6 +203,7 @@ class OnlineFeatures:
         else:
             borrowed = borrowed or (yield from self._keys.borrow(seen))
             feature, joints = borrowed.feature, _source(self._keys.last.joints, borrowed)
+        self._is_unfinished = False
         return [Ready(frame, view, feature, decision.key_frame, joints)]
 
     def _observe(self, view: View, borrowed: Borrowed) -> Observation:

@@ -25,7 +25,8 @@ from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_core.tracker import Tracker, TrackerConfig
-from partstream_core.tracker.snapshot import restored, resumed_period, snapshot
+from partstream_core.tracker.config import FRAME_S
+from partstream_core.tracker.snapshot import restored, snapshot
 from partstream_server.assemble import MAX_PEOPLE, assemble
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm, encode_people
@@ -33,6 +34,7 @@ from partstream_server.engine import Engine
 from partstream_server.features import Ready, make_features
 from partstream_server.infer import InferConfig, View, infer, read
 from partstream_server.joints import with_joints
+from partstream_server.motion.measure import SceneView, scene_change
 from partstream_server.propagation import Propagation, RecentKeys, Seen
 from partstream_server.request import EngineOutputs, EngineRequest, Steps
 from partstream_server.timing import StageClock
@@ -53,6 +55,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_MIN_ELAPSED_S = 1e-3
+"""Frames whose times do not grow are taken to be this far apart."""
 MIN_PARTS = 0.4
 """Share of a person's mask on which the parsing must see parts; dogs and pillows stay below it."""
 
@@ -86,8 +90,8 @@ class SessionSnapshot:
     tracker: bytes
     last_index: int
     """Of the last frame that was parsed."""
-    frame_ms: float
-    """Time between frames; 0 where it is not known."""
+    last_time_s: float
+    """Of the same frame."""
     schedule: Mapping[str, Any] | None = None
     """What the schedule remembers, in plain JSON values: the rest of a budget of key frames."""
 
@@ -99,6 +103,7 @@ class Read:
     frame: Frame
     key_frame: bool
     inference: Inference
+    scene: SceneView
     joints: JointSource | None = None
     """What joints are decoded from, where they are wanted."""
 
@@ -151,9 +156,10 @@ class Session:
         )
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
         self._last_pushed = -1
+        self._scene_change = (config.schedule or manifest.schedule).triggers.scene_change
         self._last_index: int | None = None
         self._last_time_s = 0.0
-        self._frame_ms = resume.frame_ms if resume else 0.0
+        self._last_scene: SceneView | None = None
         self._last_ms: float | None = None
 
     def snapshot(self, *, max_bytes: int) -> SessionSnapshot | None:
@@ -162,7 +168,7 @@ class Session:
             return self._resume
         schedule = self._features.snapshot()
         tracker = snapshot(self._tracker, max_bytes=max_bytes)
-        return SessionSnapshot(tracker, self._last_index, self._frame_ms, schedule)
+        return SessionSnapshot(tracker, self._last_index, self._last_time_s, schedule)
 
     def takes(self, index: int) -> bool:
         """Whether a frame is parsed at all, or passed over because of `every`."""
@@ -217,22 +223,24 @@ class Session:
         return parsed
 
     def _advance(self, frame: Frame) -> float:
-        """Move on to a frame, and return how many frames that is."""
-        last_index, last_time_s = self._last_index, self._last_time_s
-        self._last_index, self._last_time_s = frame.index, frame.time_s
-        if last_index is None:
-            return self._pause(frame.index)
-        period = frame.index - last_index
-        self._frame_ms = (frame.time_s - last_time_s) * 1000 / period
-        return period
+        """Move on to a frame, and return the seconds since the last one.
 
-    def _pause(self, index: int) -> float:
-        """Frames that went by before the first one: known from its number, or else from the time."""
+        Indices may be anything that grows, such as milliseconds; only times tell how long it was.
+        """
+        is_first, last_time_s = self._last_index is None, self._last_time_s
+        self._last_index, self._last_time_s = frame.index, frame.time_s
+        if not is_first:
+            return max(frame.time_s - last_time_s, _MIN_ELAPSED_S)
         if self._resume is None:
-            return 1
-        by_index = index - self._resume.last_index
-        by_time = self._paused_ms / self._frame_ms if self._frame_ms > 0 else 1
-        return resumed_period(self._tracker.config, by_index if by_index > 0 else by_time)
+            return FRAME_S
+        # the stream's own clock where it went on, or else how long it was away
+        elapsed_s = frame.time_s - self._resume.last_time_s
+        return max(elapsed_s if elapsed_s > 0 else self._paused_ms / 1000, _MIN_ELAPSED_S)
+
+    def _starts_scene(self, scene: SceneView) -> bool:
+        """Whether the scene was cut before a frame; its scene is remembered for the next one."""
+        last, self._last_scene = self._last_scene, scene
+        return last is not None and scene_change(scene, last) >= self._scene_change
 
     def parse(self, ready: Ready) -> Steps[ParsedFrame]:
         """What is seen in a frame; the stream's frames come in order, each once."""
@@ -243,12 +251,12 @@ class Session:
         """What the heads say of a frame; changes nothing that the stream remembers."""
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
-        return Read(ready.frame, ready.key_frame, inference, ready.joints)
+        return Read(ready.frame, ready.key_frame, inference, ready.view.scene, ready.joints)
 
     def conclude(self, read: Read) -> ParsedFrame:
         """Who is in a frame and where; the stream's frames come in order, each once."""
         clock, frame, inference = self.clock, read.frame, read.inference
-        period = self._advance(frame)
+        elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.scene)
         height, width = frame.image.shape[:2]
         with clock.stage("assemble"):
             assembly = assemble(
@@ -260,7 +268,7 @@ class Session:
                 min_parts=MIN_PARTS,
             )
         with clock.stage("track"):
-            assembly, identities = track(self._tracker, assembly, period=period)
+            assembly, identities = track(self._tracker, assembly, elapsed_s=elapsed_s, scene_cut=scene_cut)
         if read.joints is not None:
             with clock.stage("assemble"):
                 assembly = with_joints(assembly, read.joints, width=width, height=height)

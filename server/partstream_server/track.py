@@ -1,4 +1,4 @@
-"""From people of a frame to identities; those who are nobody yet leave the frame."""
+"""Identities of a frame's people; detections of unconfirmed tracks are dropped."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from partstream_core.tracker import Detection, Tracker
 from partstream_server.values import Assembly, LabelMaps
 
 
-def track(tracker: Tracker, assembly: Assembly, *, period: float) -> tuple[Assembly, tuple[int, ...]]:
-    """The people of a frame who have an identity, and their identities.
+def track(
+    tracker: Tracker, assembly: Assembly, *, elapsed_s: float, scene_cut: bool = False
+) -> tuple[Assembly, tuple[int, ...]]:
+    """Match people with tracks; return those who have an identity, and their identities.
 
     Args:
         tracker: Of the stream; it is advanced.
         assembly: Everybody in the frame.
-        period: Frames since the tracker saw the last one.
+        elapsed_s: Time since the last frame that was tracked.
+        scene_cut: Whether the scene was cut in between.
     """
     detections = [Detection(one.box_xyxy, one.score, one.embedding_D) for one in assembly.people]
-    identities = tracker.update(detections, period=period)
+    identities = tracker.update(detections, elapsed_s=elapsed_s, scene_cut=scene_cut)
     known = [
         (person, identity) for person, identity in zip(assembly.people, identities, strict=True) if identity
     ]

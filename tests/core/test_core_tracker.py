@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from partstream_core.tracker import Detection, Tracker, TrackerConfig
+from partstream_core.tracker.snapshot import restored, snapshot
 
 Vector = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def face(number: int, *, noise: float = 0.0, seed: int = 0, width: int = 64) -> 
 def follow(frames: Sequence[Sequence[Detection]], *, period: float = 1) -> list[tuple[int | None, ...]]:
     """The identities of each frame's detections from a tracker of their own."""
     tracker = Tracker()
-    return [tracker.update(frame, period=period) for frame in frames]
+    return [tracker.update(frame, elapsed_s=period / 25) for frame in frames]
 
 
 def test_everybody_on_the_first_frame_is_somebody_at_once() -> None:
@@ -162,10 +163,10 @@ def test_a_lost_track_is_forgotten_after_its_time_in_frames_skipped_or_not() -> 
         for missing, identity in ((27, 1), (33, None)):
             tracker = Tracker()
             for _ in range(5):
-                tracker.update([person(100, looks=looks)], period=period)
+                tracker.update([person(100, looks=looks)], elapsed_s=period / 25)
             for _ in range(missing // period - 1):
-                tracker.update([], period=period)
-            assert tracker.update([person(100, looks=looks)], period=period) == (identity,)
+                tracker.update([], elapsed_s=period / 25)
+            assert tracker.update([person(100, looks=looks)], elapsed_s=period / 25) == (identity,)
 
 
 def test_skipped_frames_do_not_break_a_walk() -> None:
@@ -174,10 +175,94 @@ def test_skipped_frames_do_not_break_a_walk() -> None:
         assert set(follow(frames, period=every)) == {(1, 2)}
 
 
-def test_after_a_gap_longer_than_memory_the_stream_starts_anew() -> None:
+@pytest.mark.parametrize("elapsed_s", [31 / 25, 2.0, 10.0])
+def test_people_keep_their_numbers_when_frames_are_far_apart(elapsed_s: float) -> None:
+    frames = [[person(100 + 3 * t, looks=face(0)), person(500, looks=face(1))] for t in range(8)]
+    assert set(follow(frames, period=elapsed_s * 25)) == {(1, 2)}
+
+
+def test_without_looks_a_long_gap_starts_the_stream_anew() -> None:
     tracker = Tracker()
     tracker.update([person(100)])
-    assert tracker.update([person(100)], period=31) == (2,)
+    assert tracker.update([person(100)], elapsed_s=1.2) == (1,)
+    assert tracker.update([person(100)], elapsed_s=1.4) == (2,)
+
+
+def test_after_a_long_gap_another_person_on_the_same_spot_is_somebody_else() -> None:
+    seen = [person(100, looks=face(0)), person(500, looks=face(1))]
+    for elapsed_s in (2.0, 30.0, 3600.0):
+        tracker = Tracker()
+        for _ in range(5):
+            tracker.update(seen)
+        back = [person(100, looks=face(2)), person(510, looks=face(1, noise=0.4))]
+        assert tracker.update(back, elapsed_s=elapsed_s) == (3, 2)
+
+
+def test_at_a_scene_cut_looks_alone_carry_numbers_and_newcomers_are_confirmed_at_once() -> None:
+    tracker = Tracker()
+    for _ in range(5):
+        tracker.update([person(100 * n, looks=face(n)) for n in range(1, 6)])
+    others = [person(100 * n, looks=face(10 + n)) for n in range(1, 6)]
+    assert tracker.update(others, scene_cut=True) == (6, 7, 8, 9, 10)
+    moved = [person(900, looks=face(2)), person(100, looks=face(11))]
+    assert tracker.update(moved, scene_cut=True) == (2, 6)
+
+
+def test_at_a_scene_cut_without_looks_nobody_keeps_a_number() -> None:
+    tracker = Tracker()
+    for _ in range(5):
+        tracker.update([person(100), person(400)])
+    assert tracker.update([person(100), person(400)], scene_cut=True) == (3, 4)
+    assert tracker.update([person(101), person(401)]) == (3, 4)
+
+
+def test_a_person_found_across_a_cut_moves_on_from_there() -> None:
+    tracker = Tracker()
+    for t in range(10):
+        tracker.update([person(100 + 20 * t, looks=face(0))])
+    tracker.update([person(700, looks=face(0))], scene_cut=True)
+    (track,) = tracker.tracks
+    assert track.motion.mean[[0, 4]].tolist() == [700, 0]
+
+
+def test_times_that_hardly_grow_forget_after_a_number_of_frames() -> None:
+    tracker = Tracker()
+    tracker.update([person(100, looks=face(0))])
+    for _ in range(400):
+        tracker.update([], elapsed_s=1e-3)
+    assert not tracker.tracks
+
+
+@settings(max_examples=60)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from([0.001, 0.04, 0.2, 1.24, 5.0, 1e6]),
+            st.booleans(),
+            st.lists(
+                st.tuples(st.integers(0, 9), st.integers(0, 20)), max_size=4, unique_by=lambda one: one[0]
+            ),
+        ),
+        max_size=12,
+    ),
+    split=st.integers(0, 12),
+)
+def test_identities_are_unique_and_survive_a_snapshot_over_any_gaps_and_cuts(
+    steps: list[tuple[float, bool, list[tuple[int, int]]]], split: int
+) -> None:
+    straight, resumed = Tracker(), Tracker()
+    for number, (elapsed_s, cut, people) in enumerate(steps):
+        if number == split:
+            resumed = restored(resumed.config, snapshot(resumed, max_bytes=1 << 20))
+        detections = [person(100 * place, looks=face(who)) for who, place in people]
+        found = straight.update(detections, elapsed_s=elapsed_s, scene_cut=cut)
+        named = [identity for identity in found if identity is not None]
+        assert len(set(named)) == len(named)
+        assert max(named, default=0) <= straight.num_identities
+        assert resumed.update(detections, elapsed_s=elapsed_s, scene_cut=cut) == found
+        for track in straight.tracks:
+            assert np.isfinite(track.motion.mean).all()
+            assert np.isfinite(track.motion.covariance).all()
 
 
 def test_a_track_found_again_takes_its_new_box_mask_and_score() -> None:
@@ -225,8 +310,8 @@ def test_memory_stays_bounded_when_everything_is_new() -> None:
 
 @pytest.mark.parametrize("period", [0, -1, float("nan")])
 def test_a_period_that_does_not_advance_is_refused(period: float) -> None:
-    with pytest.raises(ValueError, match="period"):
-        Tracker().update([], period=period)
+    with pytest.raises(ValueError, match="elapsed_s"):
+        Tracker().update([], elapsed_s=period / 25)
 
 
 def test_embeddings_of_two_widths_are_refused() -> None:
@@ -245,8 +330,8 @@ def test_a_detection_that_is_not_finite_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "name, value",
-    [("motion_gate", -1), ("appearance_weight", 1.5), ("gate_relax", 0), ("max_lost", float("nan"))],
+    [("motion_gate", -1), ("appearance_weight", 1.5), ("gate_relax", 0), ("max_lost_s", float("nan"))],
 )
 def test_a_config_out_of_range_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        TrackerConfig(**{name: value})
+        TrackerConfig(**{name: value})  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ def follow(frames: Iterator[Crowd], *, every: int) -> VideoOverlaps:
     """The identities that a tracker gives, against the truth."""
     tracker, overlaps, most = Tracker(), [], 0
     for frame in frames:
-        identities = tracker.update(frame.detections, period=every)
+        identities = tracker.update(frame.detections, elapsed_s=every / 25)
         known = [(each.box_xyxy, i) for each, i in zip(frame.detections, identities, strict=True) if i]
         boxes = np.array([box for box, _ in known]).reshape(-1, 4)
         numbers = np.array([i - 1 for _, i in known], np.int64)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partstream_core.tracker import Detection, Tracker, TrackerConfig
-from partstream_core.tracker.snapshot import restored, resumed_period, snapshot
+from partstream_core.tracker.snapshot import restored, snapshot
 
 CONFIG = TrackerConfig()
 PLENTY = 100_000
@@ -67,7 +67,7 @@ def test_a_pause_ages_tracks_and_forgets_nobody() -> None:
     tracker = Tracker(CONFIG)
     tracker.update(scene(0))
     again = restored(CONFIG, snapshot(tracker, max_bytes=PLENTY))
-    assert again.update(scene(1), period=resumed_period(CONFIG, 10_000)) == (1, 2, 3, 4)
+    assert again.update(scene(1), elapsed_s=600) == (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("damage", ["cut", "grown", "empty", "form"])

@@ -161,7 +161,7 @@ def test_whoever_has_no_identity_leaves_the_frame_with_all_their_pixels() -> Non
     inference = Inference(boxes, scores, None, inference.masks_Nhw, inference.part_probabilities_Phw)
     everybody = assemble(inference, width=300, height=200, part_labels=range(NUM_PARTS), mask_threshold=0.5)
     assert [person.score for person in everybody.people] == pytest.approx([0.9, 0.8, 0.2])
-    known, identities = track(tracker, everybody, period=1)
+    known, identities = track(tracker, everybody, elapsed_s=1 / 25)
     assert identities == (1, 2)
     gone = everybody.maps.person_HW == 3
     assert gone.any()
@@ -179,12 +179,12 @@ def test_the_best_may_be_the_one_who_leaves() -> None:
     seen_before = Inference(
         boxes[1:], floats([0.8, 0.7]), None, inference.masks_Nhw[1:], inference.part_probabilities_Phw
     )
-    track(tracker, assembled(seen_before), period=1)
+    track(tracker, assembled(seen_before), elapsed_s=1 / 25)
     newcomer_first = Inference(
         boxes, floats([0.9, 0.8, 0.7]), None, inference.masks_Nhw, inference.part_probabilities_Phw
     )
     everybody = assembled(newcomer_first)
-    known, identities = track(tracker, everybody, period=1)
+    known, identities = track(tracker, everybody, elapsed_s=1 / 25)
     assert identities == (1, 2)
     for number in (1, 2):
         assert np.array_equal(known.maps.person_HW == number, everybody.maps.person_HW == number + 1)

@@ -1,16 +1,21 @@
 """Sessions: what goes in and out, with a real engine, and nothing shared between streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from partstream_core import rle
+from partstream_core.errors import EngineError
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, frame_from_json, frame_to_json
+from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
+from partstream_core.tracker import TrackerConfig
 from partstream_server.decode import Frame
 from partstream_server.encode import MaskForm
-from partstream_server.engine import Engine
+from partstream_server.engine import Engine, Tensors
 from partstream_server.engine.openvino import OpenVinoEngine
 from partstream_server.figures import scene
 from partstream_server.session import EngineRequest, ParsedFrame, Session, SessionConfig, drive, warm_up
@@ -77,6 +82,84 @@ def test_a_session_asks_for_graphs_and_never_runs_one(engine: Engine) -> None:
     assert len(parsed.result.people) == parsed.maps.person_HW.max()
 
 
+class FailsOnce:
+    """An engine that fails at one run of a graph."""
+
+    def __init__(self, engine: Engine, graph: str, run: int) -> None:
+        self._engine, self._graph, self._left = engine, graph, run
+        self.bundle = engine.bundle
+
+    def run(self, graph: str, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        if graph == self._graph:
+            self._left -= 1
+            if self._left == 0:
+                raise EngineError("out of memory")
+        return self._engine.run(graph, inputs)
+
+
+@pytest.mark.parametrize(
+    ("mode", "graph", "run", "expected"),
+    [
+        (ScheduleMode.CAUSAL, "backbone", 2, "K--xK--K"),
+        (ScheduleMode.CAUSAL, "temporal", 1, "K--xK--K"),
+        (ScheduleMode.CAUSAL, "backbone", 1, "xK--K--K"),
+        (ScheduleMode.CAUSAL, "heads", 4, "K--x--K-"),
+        (ScheduleMode.ADAPTIVE, "backbone", 1, "xK------"),
+        (ScheduleMode.EVERY_FRAME, "backbone", 3, "KKxKKKKK"),
+    ],
+)
+def test_after_a_failed_run_no_frame_borrows_from_a_key_frame_that_is_missing(
+    engine: Engine, mode: ScheduleMode, graph: str, run: int, expected: str
+) -> None:
+    failing = cast(Engine, FailsOnce(engine, graph, run))
+    schedule = ScheduleConfig()
+    if mode is not ScheduleMode.EVERY_FRAME:
+        interval = 3 if mode is ScheduleMode.CAUSAL else 20
+        schedule = ScheduleConfig(mode=mode, interval=interval, flow=FlowSource.DIS)
+    session = new_session(engine, SessionConfig(schedule=schedule))
+    kinds = ""
+    for frame in walk(8, step=0):
+        try:
+            [parsed] = drive(session.push(frame, frame.time_s * 1000), failing)
+            kinds += "K" if parsed.result.key_frame else "-"
+        except EngineError:
+            kinds += "x"
+    assert kinds == expected
+
+
+TIMES = {
+    "every thirty-first frame": [(31 * n, 31 * n / 25) for n in range(6)],
+    "milliseconds for indices": [(40 * n, n / 25) for n in range(6)],
+    "one frame a second": [(n, float(n)) for n in range(6)],
+    "indices of frames that were skipped": [(60 * n, 0.8 * n) for n in range(6)],
+}
+
+
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES.keys())
+def test_people_keep_their_identities_whatever_indices_and_times_are(
+    engine: Engine, times: list[tuple[int, float]]
+) -> None:
+    session, image = new_session(engine), scene(WIDTH, HEIGHT, 0)
+    frames = [Frame(index, time_s, image, 1 / 25) for index, time_s in times]
+    results = parse(session, frames, engine)
+    identities = {tuple(person.identity for person in result.people) for result in results}
+    assert len(identities) == 1
+    assert len(results[0].people) >= 2
+
+
+def test_at_a_cut_nobody_keeps_a_number_by_place_and_newcomers_are_there_at_once(engine: Engine) -> None:
+    """No likeness is strict enough here, so looks carry nobody over either."""
+    image = scene(WIDTH, HEIGHT, 0)
+    other = np.ascontiguousarray(255 - image[:, :, ::-1])
+    frames = [image] * 4 + [other] * 3
+    session = new_session(engine, SessionConfig(tracker=TrackerConfig(refind_distance=0.0)))
+    results = parse(session, [Frame(n, n / 25, one, 1 / 25) for n, one in enumerate(frames)], engine)
+    before, after = ({person.identity for person in results[n].people} for n in (3, 4))
+    assert before
+    assert {person.identity for person in results[5].people} == after
+    assert not before & after
+
+
 def test_an_empty_street_needs_no_masks_and_has_no_people(engine: Engine) -> None:
     clock = StageClock()
     session = new_session(engine)
@@ -119,15 +202,14 @@ def test_only_every_nth_frame_is_parsed_and_identities_hold_across_the_gaps(engi
     assert len(set.intersection(*identities)) >= 2
 
 
-def test_the_tracker_is_told_how_many_frames_were_passed_over(engine: Engine) -> None:
-    """After a gap longer than a lost track lives, people are new; a short gap they survive."""
-    for gap, survive in ((5, True), (50, False)):
-        session = new_session(engine)
+def test_after_a_gap_in_time_only_looks_bring_people_back(engine: Engine) -> None:
+    """With no likeness strict enough, people survive a short gap by place, and a long one not at all."""
+    config = SessionConfig(tracker=TrackerConfig(refind_distance=0.0))
+    for gap_s, survive in ((0.2, True), (2.0, False)):
+        session = new_session(engine, config)
         frames = walk(2)
         (before,) = drive(session.push(frames[0], 0.0), engine)
-        empty = np.full((HEIGHT, WIDTH, 3), 127, np.uint8)
-        drive(session.push(Frame(1, 0.0, empty), 0.0), engine)
-        (after,) = drive(session.push(Frame(1 + gap, 0.0, frames[1].image), 0.0), engine)
+        (after,) = drive(session.push(Frame(1, gap_s, frames[1].image), 0.0), engine)
         known = {person.identity for person in before.result.people}
         assert known
         assert bool(known & {person.identity for person in after.result.people}) == survive

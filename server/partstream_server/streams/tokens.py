@@ -1,6 +1,6 @@
 """Resume tokens: a session's snapshot, signed, with a date, for one bundle.
 
-    magic 4 | issued at f64 | last index u64 | frame ms f64 | bundle 16 | n u16 | schedule n | tracker
+    magic 4 | issued at f64 | last index u64 | last time s f64 | bundle 16 | n u16 | schedule n | tracker
     | HMAC-SHA256
 
 The schedule is JSON, or nothing.
@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +23,7 @@ from partstream_server.session import Session, SessionSnapshot
 from partstream_server.streams.errors import ForeignTokenError, ResumeTokenError, TokenExpiredError
 
 MAX_TOKEN_BYTES: Final = 32_000
-_MAGIC: Final = b"PST2"
+_MAGIC: Final = b"PST3"
 _HEADER: Final = struct.Struct("<4sdQd16sH")
 _SIGNATURE_BYTES: Final = 32
 _MAX_SCHEDULE_BYTES: Final = 1000
@@ -63,7 +62,7 @@ class TokenMaker:
         if len(schedule) > _MAX_SCHEDULE_BYTES:
             schedule = b""  # a stream goes on without its budget rather than not at all
         header = _HEADER.pack(
-            _MAGIC, now_s, snapshot.last_index, snapshot.frame_ms, self._bundle, len(schedule)
+            _MAGIC, now_s, snapshot.last_index, snapshot.last_time_s, self._bundle, len(schedule)
         )
         return self._signed(header + schedule + snapshot.tracker)
 
@@ -79,7 +78,7 @@ class TokenMaker:
             raise ResumeTokenError(
                 "the resume token was not made by this server or one that shares its secret; begin anew"
             )
-        magic, issued_s, last_index, frame_ms, bundle, num_bytes = _HEADER.unpack_from(body)
+        magic, issued_s, last_index, last_time_s, bundle, num_bytes = _HEADER.unpack_from(body)
         if magic != _MAGIC:
             raise ResumeTokenError("the resume token is of another version; begin anew")
         age_s = now_s - issued_s
@@ -89,10 +88,9 @@ class TokenMaker:
             )
         if bundle != self._bundle:
             raise ForeignTokenError("the resume token is of another bundle; begin anew")
-        frame_ms = frame_ms if math.isfinite(frame_ms) else 0.0
         tracker_at = _HEADER.size + num_bytes
         schedule = json.loads(body[_HEADER.size : tracker_at]) if num_bytes else None
-        snapshot = SessionSnapshot(body[tracker_at:], last_index, frame_ms, schedule)
+        snapshot = SessionSnapshot(body[tracker_at:], last_index, last_time_s, schedule)
         return Resumption(snapshot, max(0.0, age_s * 1000))
 
     def _signed(self, body: bytes) -> bytes:

@@ -1,6 +1,10 @@
 """The thresholds of the match module."""
 
 from dataclasses import dataclass, fields
+from typing import Final
+
+FRAME_S: Final = 1 / 25
+"""What rules and noise that are stated per frame mean by a frame, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,15 +17,19 @@ class TrackerConfig:
 
     new_track_score: float = 0.5
     """A detection that no track takes begins a track from this score on."""
-    max_lost: float = 30.0
-    """Frames that a track may go unseen before it is forgotten; must exceed the period."""
+    max_lost_s: float = 30 * FRAME_S
+    """Seconds that a track may go unseen; after them only looks may bring it back, if it is kept at all."""
+    min_missed: int = 3
+    """Parsed frames without a sight for which a track is kept, whatever time they took."""
+    max_missed: int = 300
+    """Parsed frames without a sight after which a track is forgotten, however little time they took."""
 
     appearance_weight: float = 0.98
     """Share of the appearance distance in the cost of pass 1; the rest is the motion distance."""
     motion_gate: float = 9.4877
     """Largest squared Mahalanobis distance between a prediction and a box: chi-square, .95, 4 dof."""
     gate_relax: float = 3.0
-    """Every so many frames unseen the motion gate widens by its own size again."""
+    """Every so many frames (of `FRAME_S`) unseen the motion gate widens by its own size again."""
     match_cost: float = 0.7
     """Highest cost of a pair in pass 1."""
     embedding_memory: float = 0.9
@@ -30,14 +38,15 @@ class TrackerConfig:
     iou_cost: float = 0.5
     """Highest 1 - IoU of a pair in pass 2."""
 
-    recent: float = 10.0
-    """Frames unseen after which position says little, and a strict likeness may bring a track back."""
+    recent_s: float = 10 * FRAME_S
+    """Seconds unseen after which position says little, and a strict likeness may bring a track back."""
     refind_distance: float = 0.25
-    """Highest cosine distance at which a track unseen for longer than `recent` is found again anywhere."""
+    """Highest cosine distance of a strict likeness, which finds a track again anywhere in the frame: one that
+    was unseen for longer than `recent_s`, and any track across a scene cut."""
     buffer: float = 0.3
     """Pass 3 grows both boxes on each side by this share of their mean side."""
     buffer_growth: float = 0.05
-    """What each further frame unseen adds to `buffer`."""
+    """What each further frame (of `FRAME_S`) unseen adds to `buffer`."""
     max_buffer: float = 0.8
     """Where `buffer` stops growing."""
     min_buffered_iou: float = 0.1

@@ -1,7 +1,8 @@
 """Constant-velocity Kalman filter over a person's box, as pure functions.
 
-The state is (x, y, aspect, height) of the box and the four velocities per frame: x and y are the box's
-centre, aspect is width / height. Noise is proportional to the height, since far people move fewer pixels.
+The state is (x, y, aspect, height) of the box and the four velocities per frame (`config.FRAME_S`): x and y
+are the box's centre, aspect is width / height. Noise is proportional to the height, since far people move
+fewer pixels.
 
 Unlike the filter of DeepSORT the process noise is that of white noise in continuous time, so one prediction
 over three frames equals three over one, and a stream that skips frames is filtered as well as one that does

@@ -7,9 +7,10 @@
    reshaped person (arms thrown out, a jump) leaves gate and box behind, and must not become somebody new.
 
 A motion gate that stays narrow makes embeddings useless for a person who was hidden: the prediction ran on,
-the person did not. So the gate widens with the frames unseen, and after `recent` frames a track may be found
-again anywhere in the frame, but then only by a strict likeness. Passes 2 and 3, which know position alone or
-lean on it, leave such tracks out.
+the person did not. So the gate widens with the time unseen, and after `recent_s` a track may be found again
+anywhere in the frame, but then only by a strict likeness. Passes 2 and 3, which know position alone or lean
+on it, leave such tracks out. A track unseen for longer than `max_lost_s`, and any track across a scene cut,
+is found by a strict likeness alone: another person may stand on the same spot.
 
 Shape suffixes: T tracks, D detections, E embedding width.
 Source: HVISNet, section III-C; JDE (Wang et al., ECCV 2020).
@@ -25,10 +26,11 @@ import numpy.typing as npt
 
 from partstream_core.boxes import iou_matrix
 from partstream_core.tracker import kalman
-from partstream_core.tracker.config import TrackerConfig
+from partstream_core.tracker.config import FRAME_S, TrackerConfig
 from partstream_core.tracker.match import Association, associate, buffered_iou, cosine_distance
 from partstream_core.tracker.track import Detection, Track, stacked, unit
 
+_ROUNDING = 1e-6
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 Cost: TypeAlias = Callable[["Evidence"], FloatArray]
@@ -42,7 +44,7 @@ class Evidence:
     seen_T4: FloatArray
     detected_D4: FloatArray
     missed_T: FloatArray
-    """Frames that went by without a sight, skipped ones too; 0 for a track seen in the frame before."""
+    """Frames (of `FRAME_S`) that went by without a sight; 0 for a track seen one frame before."""
     motion_TD: FloatArray
     """Squared Mahalanobis distance."""
     looks_TD: FloatArray
@@ -66,13 +68,28 @@ class Evidence:
         )
 
 
-def match(tracks: Sequence[Track], detections: Sequence[Detection], config: TrackerConfig) -> Association:
-    """Match tracks, predicted to this frame, with its detections, pass by pass."""
+def match(
+    tracks: Sequence[Track],
+    detections: Sequence[Detection],
+    config: TrackerConfig,
+    *,
+    by_looks_alone: bool = False,
+) -> Association:
+    """Match tracks, predicted to this frame, with its detections, pass by pass.
+
+    Args:
+        tracks: Of earlier frames.
+        detections: Of this frame.
+        config: The thresholds.
+        by_looks_alone: Position says nothing: match by a strict likeness only.
+    """
     passes: tuple[tuple[Cost, float], ...] = (
         (partial(fused_cost, config=config), config.match_cost),
         (partial(overlap_cost, config=config), config.iou_cost),
         (partial(relaxed_cost, config=config), config.relaxed_cost),
     )
+    if by_looks_alone:
+        passes = ((partial(likeness_cost, config=config), config.refind_distance),)
     rows, columns = tuple(range(len(tracks))), tuple(range(len(detections)))
     pairs: list[tuple[int, int]] = []
     evidence = gather(tracks, detections) if rows and columns else None
@@ -99,7 +116,7 @@ def gather(tracks: Sequence[Track], detections: Sequence[Detection]) -> Evidence
         predicted_T4=kalman.box_of(motion),
         seen_T4=np.array([track.seen.box_xyxy for track in tracks], np.float64),
         detected_D4=detected,
-        missed_T=np.maximum([track.unseen - 1 for track in tracks], 0.0),
+        missed_T=np.maximum([track.unseen_s / FRAME_S - 1 for track in tracks], 0.0),
         motion_TD=kalman.gating_distance(motion, kalman.measurement_of(detected)),
         looks_TD=cosine_distance(looks_TE, looks_DE)
         if comparable
@@ -115,7 +132,8 @@ def fused_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
     missed_T1 = evidence.missed_T[:, None]
     gate_T1 = config.motion_gate * (1 + missed_T1 / config.gate_relax)
     alike = evidence.has_looks_TD & (evidence.looks_TD <= config.refind_distance)
-    possible = (evidence.motion_TD <= gate_T1) | ((missed_T1 > config.recent) & alike)
+    is_near = (evidence.motion_TD <= gate_T1) & (missed_T1 <= config.max_lost_s / FRAME_S + _ROUNDING)
+    possible = is_near | ((missed_T1 > config.recent_s / FRAME_S) & alike)
     motion = np.minimum(evidence.motion_TD, config.motion_gate)
     share = config.appearance_weight
     return np.where(possible, share * looks + (1 - share) * motion, np.inf)
@@ -124,7 +142,13 @@ def fused_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
 def overlap_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
     """Cost of pass 2: 1 - IoU of prediction and detection."""
     cost = 1 - iou_matrix(evidence.predicted_T4, evidence.detected_D4)
-    return np.where(evidence.missed_T[:, None] <= config.recent, cost, np.inf)
+    return np.where(evidence.missed_T[:, None] <= config.recent_s / FRAME_S, cost, np.inf)
+
+
+def likeness_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
+    """Cosine distance where it is at most `refind_distance`; infinite elsewhere."""
+    alike = evidence.has_looks_TD & (evidence.looks_TD <= config.refind_distance)
+    return np.where(alike, evidence.looks_TD, np.inf)
 
 
 def relaxed_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
@@ -134,7 +158,9 @@ def relaxed_cost(evidence: Evidence, *, config: TrackerConfig) -> FloatArray:
     predicted = buffered_iou(evidence.predicted_T4, evidence.detected_D4, buffer_T)
     overlap = np.maximum(old, predicted)
     looks = np.where(evidence.has_looks_TD, evidence.looks_TD, 0.0)
-    possible = (overlap >= config.min_buffered_iou) & (evidence.missed_T[:, None] <= config.recent)
+    possible = (overlap >= config.min_buffered_iou) & (
+        evidence.missed_T[:, None] <= config.recent_s / FRAME_S
+    )
     return np.where(possible, ((1 - overlap) + looks) / 2, np.inf)
 
 

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from partstream_core.boxes import Box
 from partstream_core.tracker import kalman
+from partstream_core.tracker.config import FRAME_S
 from partstream_core.tracker.kalman import KalmanState
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+_MAX_PREDICTED_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +50,12 @@ class Track:
     seen: Detection
     """The latest sight: its box and mask are the track's, also after a loss."""
     num_sights: int
-    born: float
-    """Frames of the stream before the first sight."""
-    unseen: float
-    """Frames since the latest sight."""
+    born_s: float
+    """Time of the stream at the first sight."""
+    unseen_s: float
+    """Seconds since the latest sight."""
+    num_missed: int
+    """Parsed frames since the latest sight in which the track was not found."""
 
 
 def unit(embedding: npt.NDArray[np.floating] | None) -> FloatArray | None:
@@ -63,7 +67,7 @@ def unit(embedding: npt.NDArray[np.floating] | None) -> FloatArray | None:
     return exact / length if length > 0 else None
 
 
-def begin(detection: Detection, *, now: float, identity: int | None) -> Track:
+def begin(detection: Detection, *, now_s: float, identity: int | None) -> Track:
     """The track that begins with this detection."""
     return Track(
         identity=identity,
@@ -71,23 +75,25 @@ def begin(detection: Detection, *, now: float, identity: int | None) -> Track:
         embedding=unit(detection.embedding_D),
         seen=detection,
         num_sights=1,
-        born=now,
-        unseen=0.0,
+        born_s=now_s,
+        unseen_s=0.0,
+        num_missed=0,
     )
 
 
-def later(tracks: Sequence[Track], period: float) -> list[Track]:
-    """The tracks `period` frames later, not yet seen there.
+def later(tracks: Sequence[Track], elapsed_s: float) -> list[Track]:
+    """The tracks some time later, not yet seen there.
 
-    A track that is already lost keeps its shape: what its box did last is often the occlusion's doing.
+    A track that is already lost keeps its shape: what its box did last is often the occlusion's doing. Motion
+    is predicted over at most `_MAX_PREDICTED_S`: after a longer gap position is not asked.
     """
     if not tracks:
         return []
     motion = stacked(tracks)
-    motion.mean[[track.unseen > 0 for track in tracks], 6:] = 0
-    predicted = kalman.predict(motion, period)
+    motion.mean[[track.unseen_s > 0 for track in tracks], 6:] = 0
+    predicted = kalman.predict(motion, min(elapsed_s, _MAX_PREDICTED_S) / FRAME_S)
     return [
-        replace(track, motion=own, unseen=track.unseen + period)
+        replace(track, motion=own, unseen_s=track.unseen_s + elapsed_s, num_missed=track.num_missed + 1)
         for track, own in zip(tracks, _each(predicted), strict=True)
     ]
 
@@ -122,7 +128,8 @@ def seen_again(
             embedding=_blend(track.embedding, unit(detection.embedding_D), memory),
             seen=detection,
             num_sights=track.num_sights + 1,
-            unseen=0.0,
+            unseen_s=0.0,
+            num_missed=0,
         )
         for track, detection, own in zip(tracks, detections, _each(chosen), strict=True)
     ]
