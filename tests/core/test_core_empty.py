@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from partstream_core.ccp import validation_part_maps
 from partstream_core.empty.evaluate import EmptyReport, evaluate
-from partstream_core.empty.frames import draw, largest_rectangle
+from partstream_core.empty.frames import EmptySources, draw, largest_rectangle
 from partstream_core.empty.recipe import ClipCrop, EmptyRecipe
 from partstream_core.evaluate.cli import app
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
@@ -58,9 +58,14 @@ def world(tmp_path: Path) -> tuple[Path, PartstreamCommand]:
     return tmp_path, PartstreamCommand(path)
 
 
+def only(folder: Path) -> EmptySources:
+    """One folder for everything."""
+    return EmptySources(ccp=folder, videos=folder)
+
+
 def measured(world: tuple[Path, PartstreamCommand], recipe: EmptyRecipe) -> EmptyReport:
     folder, command = world
-    return evaluate(folder, folder, command, recipe=recipe, pictures_dir=folder / "pictures")
+    return evaluate(only(folder), command, recipe=recipe, pictures_dir=folder / "pictures")
 
 
 def test_false_people_are_counted_by_kind_and_the_most_certain_stands_first(
@@ -88,7 +93,7 @@ def test_the_same_recipe_draws_the_same_pictures_and_another_seed_draws_others(
 def test_crops_of_clips_are_the_frames_and_pixels_that_the_recipe_names(
     world: tuple[Path, PartstreamCommand],
 ) -> None:
-    crops = list(draw(MADE_ONLY, world[0], world[0]))[:2]
+    crops = list(draw(MADE_ONLY, only(world[0])))[:2]
     assert [each.name for each in crops] == ["hall-10-4-0001", "hall-10-4-0003"]
     assert all(each.image_HWC.shape == (16, 20, 3) for each in crops)
     assert [int(each.image_HWC[0, 0, 0]) for each in crops] == [60, 180]
@@ -130,7 +135,7 @@ def one_photo(tmp_path: Path, data_dir: Path) -> Path:
 
 def test_crops_of_photos_keep_away_from_everything_that_is_labelled_or_void(one_photo: Path) -> None:
     recipe = EmptyRecipe(clips=(), photos=("0010",), num_textures=0, num_gradients=0, photo_sides=(40, 40))
-    (picture,) = draw(recipe, one_photo, one_photo)
+    (picture,) = draw(recipe, only(one_photo))
     ((_, parts),) = validation_part_maps(one_photo)
     left, right = (round(4 * float(picture.image_HWC[:, at].mean())) for at in (0, -1))
     assert right < 100 - 12 or left > 150 + 12, "brightness tells the column"
@@ -140,13 +145,13 @@ def test_crops_of_photos_keep_away_from_everything_that_is_labelled_or_void(one_
 
 def test_a_photo_that_is_not_in_the_list_is_named(one_photo: Path) -> None:
     with pytest.raises(ValueError, match=r"lacks 9999"):
-        list(draw(EmptyRecipe(clips=(), photos=("9999",)), one_photo, one_photo))
+        list(draw(EmptyRecipe(clips=(), photos=("9999",)), only(one_photo)))
 
 
 def test_a_photo_that_is_damaged_is_named(one_photo: Path) -> None:
     (one_photo / "photos/0010.jpg").write_bytes(b"no photo")
     with pytest.raises(ValueError, match=r"0010\.jpg"):
-        list(draw(EmptyRecipe(clips=(), photos=("0010",), photo_sides=(40, 40)), one_photo, one_photo))
+        list(draw(EmptyRecipe(clips=(), photos=("0010",), photo_sides=(40, 40)), only(one_photo)))
 
 
 @settings(deadline=None)
@@ -180,6 +185,40 @@ def test_a_command_that_leaves_nothing_is_an_error(
     command.executable.write_text(f"#!{sys.executable}\n")
     with pytest.raises(EvaluationError, match="no results for"):
         measured(world, MADE_ONLY)
+
+
+def test_clips_of_things_and_backdrops_are_taken_in_where_their_folders_are_given(
+    world: tuple[Path, PartstreamCommand],
+) -> None:
+    folder = world[0]
+    (folder / "backdrops/views").mkdir(parents=True)
+    for name in ("wood", "far_01", "far_02"):
+        Image.new("RGB", (30, 20)).save(folder / f"backdrops/views/{name}.jpg")
+    Image.new("RGBA", (30, 20)).save(folder / "backdrops/thing.png")
+    recipe = replace(MADE_ONLY, clips=(), nobody_clips=(CLIP,), backdrops_left_out=("far_",), num_textures=0)
+    sources = replace(only(folder), nobody=folder, backdrops=folder / "backdrops")
+    kinds = [each.kind for each in draw(recipe, sources)]
+    assert kinds == ["hall", "hall", "views", "gradient"]
+    assert [each.kind for each in draw(recipe, only(folder))] == ["gradient"]
+    (folder / "backdrops/views/wood.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"cannot read the backdrop .*wood\.jpg"):
+        list(draw(recipe, sources))
+    with pytest.raises(ValueError, match="there is no backdrop"):
+        list(draw(recipe, replace(sources, backdrops=folder / "nowhere")))
+
+
+@pytest.mark.slow
+def test_all_sources_together_are_more_than_three_hundred_pictures(data_dir: Path) -> None:
+    pytest.importorskip("av", reason="videos are decoded by PyAV")
+    folders = EmptySources(
+        ccp=data_dir / "ccp",
+        videos=data_dir / "videos",
+        nobody=data_dir / "videos/more/nobody",
+        backdrops=data_dir / "backdrops",
+    )
+    names = [picture.name for picture in draw(EmptyRecipe(), folders)]
+    assert len(names) == len(set(names)) >= 300
+    assert sum(name.startswith(("bolt", "bottle", "car", "fruit")) for name in names) > 100
 
 
 def test_the_recipe_of_the_package_has_more_than_a_hundred_pictures() -> None:

@@ -137,6 +137,24 @@ def test_a_limit_measures_the_first_photos_only(world: World) -> None:
     assert (report["num_photos"], report["miou"], report["labels_published"]) == (2, 1, None)
 
 
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_turned_photos_are_compared_with_turned_truth(world: World, turn: int) -> None:
+    for photo, parts in world.truth():
+        world.answer(photo, frame_of(np.rot90(parts, turn // 90)))
+    report = json.loads(world.evaluate("--json", "--turn", str(turn)).stdout)
+    assert (report["miou"], report["person_iou"], report["turn"]) == (1, 1, turn)
+    assert report["labels_sha256"] == ccp.validation_sha256(world.data), "the truth is the same"
+    assert ".png" in report["command"]
+
+
+def test_upright_answers_to_turned_photos_are_wrong(world: World) -> None:
+    done = world.evaluate("--json", "--turn", "90")
+    assert done.exit_code == 1
+    assert "has a mask of 96x64, but the labels are 64x96" in done.stderr
+    assert json.loads(world.evaluate("--json", "--turn", "180").stdout)["miou"] < 0.5
+    assert "pictures can be turned by" in world.evaluate("--turn", "30").stderr
+
+
 def test_without_json_there_is_a_table(world: World) -> None:
     done = world.evaluate()
     assert done.exit_code == 0

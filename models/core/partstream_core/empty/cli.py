@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from partstream_core.empty.evaluate import EmptyReport, evaluate
+from partstream_core.empty.frames import EmptySources
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
 
 
@@ -19,6 +20,13 @@ def empty_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     partstream: Annotated[str | None, typer.Option(help="The partstream command to measure.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
+    nobody: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder with the clips of things, taken in too.")
+    ] = None,
+    backdrops: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder of pictures without people, taken in too."),
+    ] = None,
     pictures: Annotated[
         Path | None, typer.Option(file_okay=False, help="Leave the pictures here to be looked at.")
     ] = None,
@@ -26,9 +34,10 @@ def empty_command(
     """People seen in pictures without any: crops of clips and photos, textures and gradients."""
     console = Console(stderr=True)
     try:
+        sources = EmptySources(ccp=data, videos=videos, nobody=nobody, backdrops=backdrops)
         command = PartstreamCommand(find_executable(partstream), bundle)
         with console.status(f"making the pictures and parsing them with {command.executable}"):
-            report = evaluate(data, videos, command, pictures_dir=pictures)
+            report = evaluate(sources, command, pictures_dir=pictures)
     except (EvaluationError, ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(code=1) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from partstream_core.empty.frames import EmptyPicture, draw
+from partstream_core.empty.frames import EmptyPicture, EmptySources, draw
 from partstream_core.empty.recipe import EmptyRecipe
 from partstream_core.evaluate.runner import PartstreamCommand, read_photo
 
@@ -53,8 +53,7 @@ class EmptyReport:
 
 
 def evaluate(
-    data_dir: Path,
-    videos_dir: Path,
+    sources: EmptySources,
     command: PartstreamCommand,
     *,
     recipe: EmptyRecipe | None = None,
@@ -63,8 +62,7 @@ def evaluate(
     """Draw the pictures, run `partstream` on each by itself, and count whom it sees.
 
     Args:
-        data_dir: The CCP folder.
-        videos_dir: Where the clips lie.
+        sources: Folders of clips and photos.
         command: How to call `partstream`.
         recipe: Which pictures; by default those of the package.
         pictures_dir: Where pictures stay to be looked at; by default they are thrown away.
@@ -78,7 +76,7 @@ def evaluate(
         pictures = pictures_dir or Path(folder) / "pictures"
         pictures.mkdir(parents=True, exist_ok=True)
         digest, kinds = hashlib.sha256(), {}
-        for picture in draw(recipe, data_dir, videos_dir):
+        for picture in draw(recipe, sources):
             digest.update(
                 f"{picture.name} {picture.image_HWC.shape}\n".encode() + picture.image_HWC.tobytes()
             )

@@ -24,6 +24,19 @@ BoolArray = npt.NDArray[np.bool_]
 _CELL: Final = 8
 """Crops of photos begin and end on multiples of this."""
 _MADE_SIZE: Final = (432, 768)
+_BACKDROP_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmptySources:
+    """Where pictures come from."""
+
+    ccp: Path
+    videos: Path
+    nobody: Path | None = None
+    """Clips of things; left out if None."""
+    backdrops: Path | None = None
+    """Pictures without people, in folders; left out if None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,20 +48,24 @@ class EmptyPicture:
     image_HWC: UInt8Array
 
 
-def draw(recipe: EmptyRecipe, data_dir: Path, videos_dir: Path) -> Iterator[EmptyPicture]:
+def draw(recipe: EmptyRecipe, sources: EmptySources) -> Iterator[EmptyPicture]:
     """All pictures of the recipe, one by one, always the same.
 
     Args:
         recipe: Which ones.
-        data_dir: The CCP folder.
-        videos_dir: Where the clips lie.
+        sources: Folders of clips and photos.
 
     Raises:
         ValueError: A clip, photo or label map is missing, damaged or another one than the recipe's.
     """
     for crop in recipe.clips:
-        yield from _of_clip(crop, videos_dir / crop.file)
-    yield from _of_photos(recipe, data_dir)
+        yield from _of_clip(crop, sources.videos / crop.file)
+    if sources.nobody is not None:
+        for crop in recipe.nobody_clips:
+            yield from _of_clip(crop, sources.nobody / crop.file)
+    if sources.backdrops is not None:
+        yield from _backdrops(sources.backdrops, recipe.backdrops_left_out)
+    yield from _of_photos(recipe, sources.ccp)
     yield from _made(recipe)
 
 
@@ -100,6 +117,27 @@ def _video_frames(path: Path) -> Iterator[UInt8Array]:
                 yield frame.to_ndarray(format="rgb24")
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"cannot decode {path}: {error}") from error
+
+
+def _backdrops(root: Path, left_out: tuple[str, ...]) -> Iterator[EmptyPicture]:
+    """The pictures of each folder inside, as wholes; transparent ones are things, not backdrops."""
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in _BACKDROP_SUFFIXES)
+    num_pictures = 0
+    for path in paths:
+        if path.name.startswith(left_out):
+            continue
+        try:
+            with Image.open(path) as picture:
+                if picture.mode in {"RGBA", "LA", "PA"}:
+                    continue
+                image_HWC = np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            raise ValueError(f"cannot read the backdrop {path}: {error}") from error
+        kind = path.parent.name
+        num_pictures += 1
+        yield EmptyPicture(f"backdrop-{kind}-{path.stem}", kind, image_HWC)
+    if num_pictures == 0:
+        raise ValueError(f"there is no backdrop in {root}")
 
 
 def _of_photos(recipe: EmptyRecipe, data_dir: Path) -> Iterator[EmptyPicture]:

@@ -1,6 +1,7 @@
 """Which pictures without people are measured: crops of clips and photos, textures and gradients.
 
-Every crop of a clip was looked at in each of its frames.
+Two sources are optional: clips of things, and backdrops. Every crop of a clip was looked at in each of its
+frames.
 """
 
 import hashlib
@@ -48,6 +49,18 @@ CLIP_CROPS: Final = (
 )
 
 
+NOBODY_CLIPS: Final = (
+    ClipCrop("bolts", "bolt-multi-size-detection.mp4", (0, 0, 480, 270), _every(2, 0, 37)),
+    ClipCrop("bottles", "bottle-detection.mp4", (0, 0, 480, 270), (0, 1, 2, *_every(1, 35, 45))),
+    ClipCrop("cars", "car-detection.mp4", (0, 0, 480, 270), _every(2, 0, 62)),
+    ClipCrop("fruit", "fruit-and-vegetable-detection.mp4", (0, 0, 480, 270), _every(2, 0, 101)),
+)
+"""Clips of things only. Hands reach into frames 3 to 34 of the bottles', so these are left out."""
+
+BACKDROPS_LEFT_OUT: Final = ("pm_city_", "pm_sunset_")
+"""Beginnings of names of views in which somebody may be seen far away."""
+
+
 _DOUBTFUL: Final = frozenset({"0020", "0160", "0400", "0410", "0650"})
 """Their crops hold blurs far away, or windows of cars, that may be somebody."""
 PHOTOS: Final = tuple(photo for photo in BACKDROPS if photo not in _DOUBTFUL)
@@ -64,6 +77,10 @@ class EmptyRecipe:
     """Crops keep so many pixels away from the person."""
     photo_sides: tuple[int, int] = (120, 160)
     """Photos whose crop would have a shorter or longer side below these are left out."""
+    nobody_clips: tuple[ClipCrop, ...] = NOBODY_CLIPS
+    """Used where their folder is given."""
+    backdrops_left_out: tuple[str, ...] = BACKDROPS_LEFT_OUT
+    """Used where the folder of backdrops is given, which else is used whole."""
     num_textures: int = 12
     num_gradients: int = 6
     seed: int = 7

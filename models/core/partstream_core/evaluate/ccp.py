@@ -16,6 +16,7 @@ import numpy as np
 
 from partstream_core.ccp import VALIDATION_SHA256, validation_ids, validation_part_maps
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, part_map_of, read_photo
+from partstream_core.evaluate.turn import quarter_turns, write_turned
 from partstream_core.labels import PARTS
 from partstream_core.metrics.semantic import (
     Counts,
@@ -58,6 +59,8 @@ class CcpReport:
     """Over names, sizes and bytes of the truth maps in use."""
     labels_published: bool | None
     """Whether they are the published ones; None where only some were used."""
+    turn: int = 0
+    """Degrees that photos and truth were turned by, counter-clockwise."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as a flat JSON object; figures that do not exist are null."""
@@ -66,6 +69,7 @@ class CcpReport:
             "command": self.command,
             "labels_sha256": self.labels_sha256,
             "labels_published": self.labels_published,
+            "turn": self.turn,
         }
         plain: dict[str, Any] = _without_nan(document)
         return plain
@@ -76,6 +80,7 @@ def evaluate(
     command: PartstreamCommand,
     *,
     limit: int | None = None,
+    turn: int = 0,
     collector: Collector | None = None,
 ) -> CcpReport:
     """Run `partstream` on the validation photos and compare what it writes with the truth.
@@ -84,12 +89,14 @@ def evaluate(
         data_dir: Holds photos/, labels/, val.txt and label_list.txt.
         command: How to call `partstream`.
         limit: Only that many photos, from the first.
+        turn: Degrees that photos and truth are turned by, counter-clockwise.
         collector: Takes every photo in, for a report.
 
     Raises:
         EvaluationError: Something is missing, sizes disagree, or the command failed.
         ValueError: The labels are missing or not CCP's.
     """
+    quarters = quarter_turns(turn)
     photo_ids = validation_ids(data_dir)[:limit]
     if not photo_ids:
         raise EvaluationError(f"{data_dir / 'val.txt'} names no photo")
@@ -100,18 +107,23 @@ def evaluate(
     digest = hashlib.sha256()
     confusions = []
     with TemporaryDirectory(prefix="partstream-evaluate-") as folder:
-        line = command.parse_photos(photos, Path(folder))
+        if turn:
+            photos = _turned(photos, Path(folder) / "turned", turn)
+        found = Path(folder) / "found"
+        found.mkdir()
+        line = command.parse_photos(photos, found)
         truths = islice(validation_part_maps(data_dir), len(photos))
         for photo, (photo_id, truth_HW) in zip(photos, truths, strict=True):
             digest.update(f"{photo_id} {truth_HW.shape[0]}x{truth_HW.shape[1]}\n".encode())
             digest.update(np.ascontiguousarray(truth_HW).tobytes())
-            predicted_HW = _predicted(photo, truth_HW, Path(folder))
-            confusions.append(confusion_matrix(truth_HW, predicted_HW))
+            turned_HW = np.rot90(truth_HW, quarters)
+            predicted_HW = _predicted(photo, turned_HW, found)
+            confusions.append(confusion_matrix(turned_HW, predicted_HW))
             if collector is not None:
-                collector.add(photo_id, photo.name, photo, truth_HW, predicted_HW)
+                collector.add(photo_id, photo.name, photo, turned_HW, predicted_HW)
     sha256 = digest.hexdigest()
     published = sha256 == VALIDATION_SHA256 if limit is None else None
-    return CcpReport(score(np.stack(confusions)), line, sha256, published)
+    return CcpReport(score(np.stack(confusions)), line, sha256, published, turn)
 
 
 def score(confusions_NCC: Counts) -> CcpScores:
@@ -138,6 +150,11 @@ def score(confusions_NCC: Counts) -> CcpScores:
 
 def _label_paths(data_dir: Path, photo_ids: Sequence[str]) -> list[Path]:
     return [data_dir / "labels" / f"{photo_id}.png" for photo_id in photo_ids]
+
+
+def _turned(photos: Sequence[Path], folder: Path, turn: int) -> list[Path]:
+    folder.mkdir()
+    return [write_turned(photo, folder / photo.name, turn) for photo in photos]
 
 
 def _predicted(photo: Path, truth_HW: LabelMap, output: Path) -> LabelMap:

@@ -16,6 +16,8 @@ from partstream_core.empty.cli import empty_command
 from partstream_core.evaluate import ccp
 from partstream_core.evaluate.results_cli import convert_command, results_command
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.masks.cli import masks_command
+from partstream_core.offset.cli import offset_command
 from partstream_core.report.collect import Collector
 from partstream_core.report.page import write_page
 
@@ -30,6 +32,8 @@ class Split(StrEnum):
 
 app.command(name="composite")(composite_command)
 app.command(name="empty")(empty_command)
+app.command(name="masks")(masks_command)
+app.command(name="offset")(offset_command)
 app.command(name="results")(results_command)
 app.command(name="convert")(convert_command)
 
@@ -47,6 +51,7 @@ def ccp_command(
     bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
     split: Annotated[Split, typer.Option(help="The photos to measure on.")] = Split.VAL,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many photos.")] = None,
+    turn: Annotated[int, typer.Option(help="Turn photos and truth by 90, 180 or 270 degrees.")] = 0,
     report_file: Annotated[
         Path | None, typer.Option("--report", dir_okay=False, help="Write an HTML page to look at.")
     ] = None,
@@ -57,11 +62,11 @@ def ccp_command(
         command = PartstreamCommand(find_executable(partstream), bundle)
         with console.status(f"parsing the {split} photos of {data} with {command.executable}"):
             collector = Collector() if report_file is not None else None
-            report = ccp.evaluate(data, command, limit=limit, collector=collector)
+            report = ccp.evaluate(data, command, limit=limit, turn=turn, collector=collector)
         if report_file is not None and collector is not None:
             write_page(
                 report_file,
-                title=f"CCP, {report.scores.num_photos} photos",
+                title=_title(report),
                 figures=_headline(report),
                 collected=collector,
                 commands=[shlex.join(sys.argv), report.command],
@@ -77,6 +82,11 @@ def ccp_command(
         Console().print(_table(report))
 
 
+def _title(report: ccp.CcpReport) -> str:
+    turned = f", turned by {report.turn} degrees" if report.turn else ""
+    return f"CCP, {report.scores.num_photos} photos{turned}"
+
+
 def _headline(report: ccp.CcpReport) -> dict[str, float | str]:
     scores = report.scores
     figures = {"miou": scores.miou, "miou_common": scores.miou_common, "person_iou": scores.person_iou}
@@ -89,7 +99,7 @@ def _headline(report: ccp.CcpReport) -> dict[str, float | str]:
 
 def _table(report: ccp.CcpReport) -> Table:
     scores = report.scores
-    table = Table(title=f"CCP, {scores.num_photos} photos", caption=report.labels_sha256)
+    table = Table(title=_title(report), caption=report.labels_sha256)
     table.add_column("figure")
     table.add_column("IoU", justify="right")
     table.add_column("95 % interval", justify="right")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from partstream_core.labels import PARTS
 from partstream_core.metrics.semantic import LabelMap
@@ -97,6 +98,20 @@ def read_photo(output: Path, photo: Path) -> FrameResult:
     if len(frames) != 1:
         raise EvaluationError(f"{path} must hold one frame, as a photo does, got {len(frames)}")
     return frames[0]
+
+
+def people_masks(frame: FrameResult, where: str) -> list[npt.NDArray[np.bool_]]:
+    """The masks of a frame's people.
+
+    Raises:
+        EvaluationError: One is not RLE.
+    """
+    masks = []
+    for person in frame.people:
+        if not isinstance(person.mask, Rle):
+            raise EvaluationError(f"{where}: person {person.identity} has no RLE mask")
+        masks.append(decode(person.mask))
+    return masks
 
 
 def part_map_of(frame: FrameResult, *, height: int, width: int) -> LabelMap:

@@ -14,7 +14,7 @@ import numpy as np
 
 from partstream_core.labels import PALETTE, PARTS
 from partstream_core.metrics.semantic import Counts, Interval, class_intervals, class_ious
-from partstream_core.report.collect import Collector
+from partstream_core.report.collect import Collector, Sample
 from partstream_core.report.draw import data_url, panels
 
 _STYLE: Final = """
@@ -55,19 +55,55 @@ def write_page(
     total_CC = confusions_GCC.sum(axis=0)
     intervals = class_intervals(confusions_GCC, rng=np.random.default_rng(0))
     body = [
-        f"<h1>{escape(title)}</h1>",
-        _figures(figures),
         f"<h2>IoU by class, with 95 % intervals</h2>{_bars(class_ious(total_CC).tolist(), intervals)}",
         f"<h2>Confusion</h2><p>{_ABOUT_CONFUSION}</p>{_confusion(total_CC)}",
         f"<h2>The worst pictures</h2><p>Photo, truth, prediction; void is whitened.</p>{_legend()}",
-        *_samples(collected),
+        *(_figure(each, "mean IoU") for each in collected.worst()),
+    ]
+    _write(path, title=title, figures=figures, body=body, commands=commands)
+
+
+def write_pictures_page(
+    path: Path,
+    *,
+    title: str,
+    figures: Mapping[str, float | int | str],
+    samples: Sequence[Sample],
+    score_name: str,
+    commands: Sequence[str],
+) -> None:
+    """Write a report of figures and pictures only, such as one of people without parts.
+
+    Raises: ValueError: A picture is damaged. OSError: It cannot be written.
+    """
+    body = [
+        "<h2>The worst pictures</h2><p>Picture, truth, prediction.</p>",
+        *(_figure(each, score_name) for each in samples),
+    ]
+    _write(path, title=title, figures=figures, body=body, commands=commands)
+
+
+def _write(
+    path: Path,
+    *,
+    title: str,
+    figures: Mapping[str, float | int | str],
+    body: Sequence[str],
+    commands: Sequence[str],
+) -> None:
+    """Write a page: figures, the given sections, and the command lines."""
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        _figures(figures),
+        *body,
         "<h2>Commands</h2>",
         *(f"<pre>{escape(line)}</pre>" for line in commands),
     ]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n', "utf-8"
+        f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>\n',
+        "utf-8",
     )
 
 
@@ -137,9 +173,8 @@ def _legend() -> str:
     return f'<p class="legend">{marks}</p>'
 
 
-def _samples(collected: Collector) -> list[str]:
-    return [
-        f'<figure><img alt="{escape(each.name, quote=True)}" src="{data_url(panels(each))}">'
-        f"<figcaption>{escape(each.name)}, mean IoU {each.miou:.3f}</figcaption></figure>"
-        for each in collected.worst()
-    ]
+def _figure(sample: Sample, score_name: str) -> str:
+    return (
+        f'<figure><img alt="{escape(sample.name, quote=True)}" src="{data_url(panels(sample))}">'
+        f"<figcaption>{escape(sample.name)}, {escape(score_name)} {sample.miou:.3f}</figcaption></figure>"
+    )

@@ -1,0 +1,1 @@
+"""`partstream-evaluate offset`: how far masks lie beside people, told by mirrored and flipped pictures."""
