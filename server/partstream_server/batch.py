@@ -86,7 +86,11 @@ class Batch:
         identities: set[int] = set()
         num_frames = 0
         with MediaParser(
-            source.path, self._engine, self._options, with_skipped=self._wanted.overlay
+            source.path,
+            self._engine,
+            self._options,
+            with_skipped=self._wanted.overlay,
+            with_pixels=self._wanted.overlay,
         ) as parser:
             bar = progress.add_task(source.name, total=_expected_frames(parser.video, self._options))
             try:

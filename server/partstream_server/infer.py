@@ -41,7 +41,16 @@ class View:
         network_width, network_height = network_size(self.width, self.height, manifest.input)
         self._small = shrink(image, width=network_width, height=network_height)
         self._normalisation = manifest.normalisation
-        self.tensor_BCHW = to_tensor(self._small, manifest.normalisation)
+
+    @cached_property
+    def tensor_BCHW(self) -> FloatArray:
+        """The normalised image: four times as large as its pixels, so it is made when it is needed."""
+        return to_tensor(self._small, self._normalisation)
+
+    def release_tensors(self) -> None:
+        """Free the normalised images; they are made again where they are asked for."""
+        for name in ("tensor_BCHW", "half_tensor_BCHW"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _half(self) -> npt.NDArray[np.uint8]:

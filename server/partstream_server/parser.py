@@ -39,6 +39,8 @@ _DECODED_AHEAD = 3
 _AHEAD = 1
 MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
+MAX_WAITING_BYTES = 1 << 30
+"""Of frames that wait with their pixels."""
 
 
 class ParseOptions(BaseModel):
@@ -108,6 +110,7 @@ class MediaParser:
         with_skipped: bool = False,
         clock: StageClock | None = None,
         overlapped: bool = True,
+        with_pixels: bool = True,
     ) -> None:
         """Open a source.
 
@@ -119,10 +122,12 @@ class MediaParser:
             with_skipped: Yield also the frames that `every` passes over.
             clock: Told how long each stage and graph takes.
             overlapped: Look at frames while earlier ones are parsed, where the schedule allows it.
+            with_pixels: Whether the pictures yielded have their pixels; without, frames that wait for the end
+                of a segment take little memory.
 
         Raises:
             MediaError: The source cannot be read; the subclass says why.
-            OptionError: The bundle cannot follow the schedule.
+            OptionError: The bundle cannot follow the schedule, or frames that wait would take too much.
             OSError: The path cannot be opened.
         """
         options = options or ParseOptions()
@@ -137,9 +142,16 @@ class MediaParser:
             joints=options.joints,
             schedule=schedule,
         )
-        self._session = Session(manifest, config, clock=self._clock)
+        self._session = Session(manifest, config, clock=self._clock, keeps_pixels=with_pixels)
+        self._with_pixels = with_pixels
         every = 1 if with_skipped else options.every
         self._reader = open_video(source, limits, every=every, motion=schedule.flow is FlowSource.CODEC)
+        if with_pixels:
+            try:
+                _check_waiting(schedule, self._reader.info)
+            except OptionError:
+                self._reader.close()
+                raise
         frames = _first(self._reader, options.max_frames)
         self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
         self._closing = threading.Event()
@@ -186,7 +198,7 @@ class MediaParser:
                 frame, failure = None, error
             if frame is None:
                 break
-            waiting.append(frame)
+            waiting.append(frame if self._with_pixels else frame.without_pixels())
             steps = self._session.look(frame, time.monotonic() * 1000)
             yield from self._in_order(waiting, drive(steps, self._engine, clock=self._clock))
         if not self._closing.is_set():
@@ -220,6 +232,25 @@ class MediaParser:
         self.close()
 
 
+def _check_waiting(schedule: ScheduleConfig, video: VideoInfo) -> None:
+    """Refuse a schedule whose frames, waiting with their pixels, would take too much memory.
+
+    Raises:
+        OptionError: They would.
+    """
+    if schedule.mode is not ScheduleMode.PAPER:
+        return
+    frame_bytes = video.width * video.height * 3
+    num_bytes = schedule.interval * (1 + schedule.encoding_range) * frame_bytes
+    if num_bytes > MAX_WAITING_BYTES:
+        raise OptionError(
+            f"schedule paper with an interval of {schedule.interval} would hold {num_bytes / 2**20:.0f} MB "
+            f"of {video.width}x{video.height} frames to draw on, the limit is "
+            f"{MAX_WAITING_BYTES / 2**20:.0f} MB: ask for a shorter interval, another schedule, or an "
+            "answer without pictures"
+        )
+
+
 def parse_media(
     source: Path | str | BinaryIO,
     engine: Engine,
@@ -233,7 +264,7 @@ def parse_media(
         MediaError: The source cannot be read; the subclass says why.
         EngineError: A graph failed.
     """
-    with MediaParser(source, engine, options, limits=limits) as parser:
+    with MediaParser(source, engine, options, limits=limits, with_pixels=False) as parser:
         for picture in parser:
             if picture.result is not None:
                 yield picture.result

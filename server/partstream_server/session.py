@@ -119,6 +119,7 @@ class Session:
         clock: StageClock | None = None,
         resume: SessionSnapshot | None = None,
         paused_ms: float = 0.0,
+        keeps_pixels: bool = False,
     ) -> None:
         """Begin a stream, or go on with one.
 
@@ -128,6 +129,8 @@ class Session:
             clock: Told how long each stage takes.
             resume: Where an earlier session with a bundle of the same graphs stopped.
             paused_ms: Time since then.
+            keeps_pixels: Whether the frames of `Read` still have their pixels, to be drawn on; frames that
+                wait for a segment's end hold much memory then.
 
         Raises:
             ValueError: The snapshot is damaged.
@@ -147,7 +150,7 @@ class Session:
         sure = min(score, config.tracker.new_track_score)
         tracker_config = replace(config.tracker, new_track_score=sure)
         self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
-        self._resume, self._paused_ms = resume, paused_ms
+        self._resume, self._paused_ms, self._keeps_pixels = resume, paused_ms, keeps_pixels
         self._features = make_features(
             manifest,
             config.schedule or manifest.schedule,
@@ -209,7 +212,8 @@ class Session:
             return []
         with self.clock.stage("infer"):
             view = View(frame.image, self._manifest)
-        return (yield from _timed(self._features.push(frame, view), self.clock, "infer"))
+        kept = frame if self._keeps_pixels else frame.without_pixels()
+        return (yield from _timed(self._features.push(kept, view), self.clock, "infer"))
 
     def look_at_last(self) -> Steps[Sequence[Ready]]:
         """The frames that were waiting for others which will not come."""
@@ -251,6 +255,7 @@ class Session:
         """What the heads say of a frame; changes nothing that the stream remembers."""
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
+        ready.view.release_tensors()
         return Read(ready.frame, ready.key_frame, inference, ready.view.scene, ready.joints)
 
     def conclude(self, read: Read) -> ParsedFrame:

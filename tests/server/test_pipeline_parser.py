@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from partstream_core.errors import NotAVideoError, TooLongError
+from partstream_core.errors import NotAVideoError, OptionError, TooLongError
 from partstream_core.results import frame_to_json
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server.decode import MediaLimits
@@ -42,6 +42,23 @@ def test_every_frame_has_a_result_in_order(engine: Engine, clip: Path) -> None:
         assert picture.maps.part_HW.shape == picture.frame.image.shape[:2] == (180, 320)
         assert picture.maps.person_HW.max() == len(picture.result.people)
     assert any(picture.result and picture.result.people for picture in pictures)
+
+
+def test_frames_to_draw_on_keep_their_pixels_within_a_limit(
+    engine: Engine, clip: Path, tmp_path: Path
+) -> None:
+    options = ParseOptions(schedule=ScheduleMode.PAPER, interval=5)
+    with MediaParser(clip, engine, options) as parser:
+        assert all(picture.frame.image.any() for picture in parser)
+    with MediaParser(clip, engine, options, with_pixels=False) as parser:
+        assert not any(picture.frame.image.any() for picture in parser)
+    large = tmp_path / "large.png"
+    large.write_bytes(media.image(media.picture(width=4000, height=3000)))
+    greedy = ParseOptions(schedule=ScheduleMode.PAPER, interval=100)
+    with pytest.raises(OptionError, match=r"would hold 3433 MB of 4000x3000 frames .* limit is 1024 MB"):
+        MediaParser(large, engine, greedy)
+    with MediaParser(large, engine, greedy, with_pixels=False) as parser:
+        assert parser.video.width == 4000
 
 
 def test_the_model_is_named(engine: Engine) -> None:

@@ -1,5 +1,6 @@
 """Sessions: what goes in and out, with a real engine, and nothing shared between streams."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -158,6 +159,27 @@ def test_at_a_cut_nobody_keeps_a_number_by_place_and_newcomers_are_there_at_once
     assert before
     assert {person.identity for person in results[5].people} == after
     assert not before & after
+
+
+@pytest.mark.parametrize("keeps_pixels", [False, True])
+def test_frames_that_wait_for_the_end_of_a_segment_keep_their_pixels_only_if_asked(
+    engine: Engine, keeps_pixels: bool
+) -> None:
+    schedule = ScheduleConfig(mode=ScheduleMode.PAPER, interval=12, flow=FlowSource.DIS)
+    config = SessionConfig(schedule=schedule)
+    session = Session(engine.bundle.manifest, config, keeps_pixels=keeps_pixels)
+    images: list[weakref.ref[NDArray[np.uint8]]] = []
+    for index in range(11):
+        image = scene(WIDTH, HEIGHT, index)
+        images.append(weakref.ref(image))
+        assert drive(session.push(Frame(index, index / 25, image), 0.0), engine) == []
+        del image
+    num_kept = sum(image() is not None for image in images)
+    assert num_kept == (11 if keeps_pixels else 0)
+    last = Frame(11, 11 / 25, scene(WIDTH, HEIGHT, 11))
+    results = drive(session.push(last, 0.0), engine)
+    assert [parsed.result.index for parsed in results] == list(range(12))
+    assert all(parsed.result.people for parsed in results)
 
 
 def test_an_empty_street_needs_no_masks_and_has_no_people(engine: Engine) -> None:

@@ -40,11 +40,12 @@ class Job:
     """Draw joints into the overlay video."""
 
     @contextmanager
-    def open(self, *, with_skipped: bool = False) -> Iterator[OpenJob]:
+    def open(self, *, with_skipped: bool = False, with_pixels: bool = False) -> Iterator[OpenJob]:
         """Open the source.
 
         Args:
             with_skipped: Yield also the frames that `every` passes over.
+            with_pixels: Yield frames that can be drawn on.
 
         Raises:
             MediaError: The source cannot be read; the subclass says why.
@@ -57,6 +58,7 @@ class Job:
             limits=self.limits,
             with_skipped=with_skipped,
             clock=clock,
+            with_pixels=with_pixels,
         ) as parser:
             yield OpenJob(parser, clock, self.metrics, self.account)
 

@@ -74,7 +74,7 @@ def write_document(job: Job, path: Path) -> Steps:
 
 def write_overlay(job: Job, path: Path) -> Steps:
     """The video with its people drawn on it; it has every frame of the source, parsed or passed over."""
-    with job.open(with_skipped=True) as source:
+    with job.open(with_skipped=True, with_pixels=True) as source:
         video = source.video
         with VideoWriter(path, width=video.width, height=video.height, frame_rate=video.frame_rate) as writer:
             for parsed in source:

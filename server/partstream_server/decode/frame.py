@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -30,6 +30,10 @@ class Frame:
     """How long the frame is shown; 0 where the source does not say."""
     motion: BlockMotion | None = None
     """Since the frame read before, where that was asked for and the source tells; None of the first frame."""
+
+    def without_pixels(self) -> Frame:
+        """The frame with an image of the same shape that takes no memory; its values mean nothing."""
+        return replace(self, image=np.broadcast_to(np.uint8(0), self.image.shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from partstream_server.engine import Engine
 from partstream_server.streams.metrics import StreamMetrics
 from partstream_server.streams.pixels import to_pixels
 from partstream_server.streams.stream import Slot, Stream
-from partstream_server.streams.together import Driven, drive_together
+from partstream_server.streams.together import BatchLimits, Driven, drive_together
 from partstream_server.streams.tokens import TokenMaker
 from partstream_server.streams.turns import Turns
 from partstream_server.streams.values import Failed, Latency
@@ -69,6 +69,7 @@ class Workers:
     ) -> None:
         self._engine, self._turns, self._max_batch, self._limits = engine, turns, max_batch, limits
         self._tokens, self._metrics = tokens, metrics
+        self._batch_limits = BatchLimits()
         self._now_ms, self._wall_s = clocks.now_ms, clocks.wall_s
         self._threads = [
             threading.Thread(target=self._work, name=f"partstream-stream-{number}")
@@ -101,7 +102,10 @@ class Workers:
             before = [_stage_times(job.stream) for job in jobs]
             steps = [job.stream.session.push(job.pixels, job.decoded_ms) for job in jobs]
             all_driven = drive_together(
-                steps, self._engine, lambda graph, size: self._metrics.batches.labels(graph).observe(size)
+                steps,
+                self._engine,
+                lambda graph, size: self._metrics.batches.labels(graph).observe(size),
+                self._batch_limits,
             )
             for job, driven, times in zip(jobs, all_driven, before, strict=True):
                 self._finish(job, driven, times)
