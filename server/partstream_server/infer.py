@@ -34,18 +34,44 @@ class InferConfig:
 
 
 class View:
-    """A frame as the network sees it; what not every bundle reads is made when it is asked for."""
+    """A frame as the network sees it; what not every bundle reads is made when it is asked for.
+
+    The frame is resized to its network size and padded, on the right and below, to one of a few shapes that
+    graphs are compiled for.
+    """
 
     def __init__(self, image: npt.NDArray[np.uint8], manifest: Manifest) -> None:
         self.height, self.width = image.shape[:2]
-        network_width, network_height = network_size(self.width, self.height, manifest.input)
-        self._small = shrink(image, width=network_width, height=network_height)
+        self.content_width, self.content_height = network_size(self.width, self.height, manifest.input)
+        """Size of the frame inside the padded one."""
+        shown = shrink(image, width=self.content_width, height=self.content_height)
+        padded_width, padded_height = padded_size(self.content_width, self.content_height, manifest.input)
+        below, right = padded_height - self.content_height, padded_width - self.content_width
+        self._small = shown
+        if below or right:
+            mean = tuple(float(value) for value in manifest.normalisation.mean)
+            padded = cv2.copyMakeBorder(shown, 0, below, 0, right, cv2.BORDER_CONSTANT, value=mean)
+            self._small = np.asarray(padded, np.uint8)
         self._normalisation = manifest.normalisation
 
     @cached_property
     def tensor_BCHW(self) -> FloatArray:
         """The normalised image: four times as large as its pixels, so it is made when it is needed."""
         return to_tensor(self._small, self._normalisation)
+
+    def content_of(self, map_XHW: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The part of a map over the padded frame, [..., H, W], that lies over the frame itself."""
+        height, width = self._small.shape[:2]
+        rows = map_XHW.shape[-2] * self.content_height // height
+        columns = map_XHW.shape[-1] * self.content_width // width
+        return map_XHW[..., :rows, :columns]
+
+    def over_padding(self, map_HW: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A map over the frame, [H, W], with zeros over the padding."""
+        height, width = self._small.shape[:2]
+        below = map_HW.shape[0] * height // self.content_height - map_HW.shape[0]
+        right = map_HW.shape[1] * width // self.content_width - map_HW.shape[1]
+        return np.pad(map_HW, ((0, below), (0, right)))
 
     def release_tensors(self) -> None:
         """Free the normalised images; they are made again where they are asked for."""
@@ -93,30 +119,35 @@ def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig)
 def read(view: View, feature: npt.NDArray[Any], manifest: Manifest, config: InferConfig) -> Steps[Inference]:
     """Ask for the heads of a frame's feature, and return what they found."""
     network_height, network_width = view.tensor_BCHW.shape[-2:]
-    height, width = view.height, view.width
     inputs = {"feature": feature}
     if any(spec.name == "image" for spec in manifest.graphs["heads"].inputs):
         inputs["image"] = view.tensor_BCHW
     heads = yield EngineRequest("heads", inputs)
-    kept_N = candidates(heads["boxes"][0], heads["scores"][0], config)
+    boxes_K4, scores_K = _inside(view, heads["boxes"][0], heads["scores"][0])
+    kept_N = candidates(boxes_K4, scores_K, config)
     map_size = network_height // manifest.strides.masks, network_width // manifest.strides.masks
     if len(kept_N) == 0:
         instances: Mapping[str, npt.NDArray[Any]] = {"masks": np.zeros((0, *map_size), np.float32)}
     else:
         rows = instance_rows({**heads, "feature": feature}, kept_N, manifest)
         instances = yield EngineRequest("instances", rows)
-    scale = np.array([width / network_width, height / network_height] * 2, np.float32)
+    limits = np.array([view.width, view.height] * 2, np.float32)
+    scale = limits / np.array([view.content_width, view.content_height] * 2, np.float32)
+    parts = heads["part_probabilities"][0] if manifest.capabilities.parts else np.ones((1, *map_size))
     return Inference(
-        boxes_N4=np.clip(heads["boxes"][0][kept_N] * scale, 0, np.array([width, height] * 2, np.float32)),
+        boxes_N4=np.clip(boxes_K4[kept_N] * scale, 0, limits),
         scores_N=heads["scores"][0][kept_N],
         embeddings_ND=_embeddings(heads, instances, kept_N, manifest.capabilities.embedding),
-        masks_Nhw=instances["masks"][: len(kept_N)],
-        part_probabilities_Phw=(
-            heads["part_probabilities"][0]
-            if manifest.capabilities.parts
-            else np.ones((1, *map_size), np.float32)
-        ),
+        masks_Nhw=view.content_of(instances["masks"][: len(kept_N)]),
+        part_probabilities_Phw=view.content_of(np.asarray(parts, np.float32)),
     )
+
+
+def _inside(view: View, boxes_K4: FloatArray, scores_K: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Boxes and scores, the scores of people whose middle lies in the padding set to zero."""
+    middle_K2 = (boxes_K4[:, :2] + boxes_K4[:, 2:]) / 2
+    inside_K = (middle_K2 < (view.content_width, view.content_height)).all(axis=1)
+    return boxes_K4, np.where(inside_K, scores_K, 0).astype(np.float32)
 
 
 def _embeddings(
@@ -142,6 +173,21 @@ def network_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
     """
     scale = spec.longer_side / max(width, height)
     return _rounded(width * scale, spec.multiple), _rounded(height * scale, spec.multiple)
+
+
+PADDED_SHARES = (3 / 16, 6 / 16, 9 / 16, 11 / 16, 12 / 16, 1.0)
+"""Shorter sides that graphs are compiled for, against the longer one: 16:9, 3:2, 4:3, 1:1, two narrow ones.
+
+Every further one takes memory for as long as pictures of such shapes come.
+"""
+
+
+def padded_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
+    """Width and height of the smallest compiled shape that holds a network size."""
+    longer, shorter = max(width, height), min(width, height)
+    steps = [_rounded(share * spec.longer_side, spec.multiple) for share in PADDED_SHARES]
+    padded = min((step for step in steps if step >= shorter), default=shorter)
+    return (longer, padded) if width >= height else (padded, longer)
 
 
 def _rounded(side: float, multiple: int) -> int:

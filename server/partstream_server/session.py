@@ -103,7 +103,7 @@ class Read:
     frame: Frame
     key_frame: bool
     inference: Inference
-    scene: SceneView
+    view: View
     joints: JointSource | None = None
     """What joints are decoded from, where they are wanted."""
 
@@ -256,12 +256,13 @@ class Session:
         steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
         ready.view.release_tensors()
-        return Read(ready.frame, ready.key_frame, inference, ready.view.scene, ready.joints)
+        joints = None if ready.joints is None else ready.joints.within(ready.view.content_of)
+        return Read(ready.frame, ready.key_frame, inference, ready.view, joints)
 
     def conclude(self, read: Read) -> ParsedFrame:
         """Who is in a frame and where; the stream's frames come in order, each once."""
         clock, frame, inference = self.clock, read.frame, read.inference
-        elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.scene)
+        elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.view.scene)
         height, width = frame.image.shape[:2]
         with clock.stage("assemble"):
             assembly = assemble(
@@ -284,7 +285,8 @@ class Session:
                 identity: person.box_xyxy
                 for person, identity in zip(assembly.people, identities, strict=True)
             }
-            self._features.saw(np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0), boxes)
+            people_hw = np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0)
+            self._features.saw(read.view.over_padding(people_hw), boxes)
         result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
         return ParsedFrame(result, assembly.maps)
 

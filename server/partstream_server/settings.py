@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=0, ge=0, description="Threads of the network; 0: as many as there are cores."
     )
+    compiled_mb: int = Field(
+        default=1536,
+        ge=0,
+        description="Memory of the network compiled for different shapes of pictures, in MB; shapes used "
+        "least recently are dropped; 0: no limit. OpenVINO only.",
+    )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Largest upload.")
     max_duration_s: float = Field(default=3600.0, gt=0, description="Longest video, in seconds.")
     max_dimension: int = Field(default=8192, ge=1, description="Longest side of a frame, in pixels.")

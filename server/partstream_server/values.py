@@ -6,6 +6,7 @@ source frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,6 +44,20 @@ class JointSource:
     """Of the frame, or of the key frame that it borrows from."""
     flow_2HW: npt.NDArray[Any] | None = None
     """From the frame to the key frame, in pixels of its own grid; None for a frame with maps of its own."""
+
+    def within(self, content_of: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> JointSource:
+        """The part that lies over the frame itself, where the maps cover a padded one.
+
+        Args:
+            content_of: Cuts a map, [..., H, W], to what lies over the frame.
+        """
+        maps = JointMaps(
+            content_of(self.maps.centers_hw),
+            content_of(self.maps.heatmaps_Jhw),
+            content_of(self.maps.regression_2Jhw),
+            content_of(self.maps.offsets_2Jhw),
+        )
+        return JointSource(maps, None if self.flow_2HW is None else content_of(self.flow_2HW))
 
 
 @dataclass(frozen=True, slots=True)

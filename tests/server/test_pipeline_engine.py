@@ -118,15 +118,27 @@ def test_threads_that_share_an_engine_get_their_own_results(
     assert problems == []
 
 
-def test_openvino_keeps_a_bounded_number_of_compiled_shapes(engine: Engine) -> None:
-    small = OpenVinoEngine(engine.bundle, precision="f32", num_threads=1, max_shapes=2)
+def test_openvino_keeps_compiled_shapes_within_a_number_of_bytes(engine: Engine) -> None:
+    small = OpenVinoEngine(engine.bundle, precision="f32", num_threads=1, max_compiled_bytes=1)
     first = small.run("backbone", {"image": tensor(small, width=64, height=64)})
     for width in (64, 96, 128, 160):
         small.run("backbone", {"image": tensor(small, width=width, height=64)})
-    assert small.num_compiled("backbone") == 2
+    assert small.num_compiled("backbone") == 1  # the one used last always stays
+    assert small.compiled_shapes().num_compilations == 4
     again = small.run("backbone", {"image": tensor(small, width=64, height=64)})
     assert np.allclose(first["feature"], again["feature"], atol=1e-5)
     small.close()
+
+
+def test_openvino_drops_what_was_used_least_recently_of_all_graphs(engine: Engine) -> None:
+    roomy = OpenVinoEngine(engine.bundle, precision="f32", num_threads=1, max_compiled_bytes=0)
+    for width in (64, 96, 128, 160, 192):
+        image = tensor(roomy, width=width, height=64)
+        roomy.run("heads", {"image": image, **roomy.run("backbone", {"image": image})})
+    usage = roomy.compiled_shapes()
+    assert (usage.count, usage.num_compilations) == (10, 10)
+    assert usage.num_bytes >= 10 << 20
+    roomy.close()
 
 
 def test_the_engine_names_what_it_runs_on(openvino: Engine, onnxruntime: Engine, bundle: Path) -> None:

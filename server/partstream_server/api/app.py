@@ -97,6 +97,7 @@ def opener_of(settings: Settings) -> EngineOpener:
             provider=settings.provider,
             precision=settings.precision,
             num_threads=settings.threads,
+            compiled_mb=settings.compiled_mb,
             device=DeviceOptions(
                 index=settings.device, memory_bytes=settings.device_memory_bytes, engines=settings.engines
             ),

@@ -14,7 +14,7 @@ from prometheus_client import (
 )
 
 from partstream_server.api.gate import Gate
-from partstream_server.engine.base import Engine
+from partstream_server.engine.base import CompilesShapes, Engine
 from partstream_server.streams.metrics import StreamMetrics
 
 _REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -60,6 +60,16 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._compiled_shapes = Gauge(
+            "partstream_compiled_shapes", "Shapes that graphs are compiled for.", registry=self.registry
+        )
+        self._compiled_bytes = Gauge(
+            "partstream_compiled_bytes", "Memory of compiled shapes.", registry=self.registry
+        )
+        self._compilations = Gauge(
+            "partstream_compilations", "Compilations of a graph for a shape so far.", registry=self.registry
+        )
+
     def watch(self, gate: Gate) -> None:
         """Show how full the gate is whenever the metrics are read."""
         inside = Gauge(
@@ -73,6 +83,11 @@ class Metrics:
         """Name the bundle and engine in use."""
         manifest = engine.bundle.manifest
         self._model.labels(manifest.name, manifest.version, engine.provider, engine.precision).set(1)
+        if isinstance(engine, CompilesShapes):
+            shapes = engine
+            self._compiled_shapes.set_function(lambda: shapes.compiled_shapes().count)
+            self._compiled_bytes.set_function(lambda: shapes.compiled_shapes().num_bytes)
+            self._compilations.set_function(lambda: shapes.compiled_shapes().num_compilations)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,26 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the runtime's memory; no run may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledShapes:
+    """What an engine of static shapes has compiled."""
+
+    count: int
+    """Shapes of all graphs that are compiled now."""
+    num_bytes: int
+    """Of them, as the process grew when they were compiled."""
+    num_compilations: int
+    """Since the engine was made; it grows further where shapes are dropped and come again."""
+
+
+@runtime_checkable
+class CompilesShapes(Protocol):
+    """An engine of static shapes."""
+
+    def compiled_shapes(self) -> CompiledShapes:
+        """What is compiled now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ def create_engine(
     precision: str = "auto",
     num_threads: int = 0,
     device: DeviceOptions = _DEFAULT_DEVICE,
+    compiled_mb: int | None = None,
 ) -> Engine:
     """An engine for a bundle.
 
@@ -40,6 +41,7 @@ def create_engine(
         precision: auto takes what is fastest on this machine in that provider.
         num_threads: Threads of a run on the CPU; 0 leaves the number to the runtime.
         device: Which device computes, for providers that have a choice.
+        compiled_mb: Memory of compiled shapes, for providers that compile them; 0: no limit; None: the usual.
 
     Raises:
         BundleError: The bundle is damaged, or its manifest and graphs disagree.
@@ -54,9 +56,8 @@ def create_engine(
     if provider in _ON_THE_CPU and find_spec(provider) is None:
         raise EngineError(f"{provider} is not installed; install partstream-server[cpu]")
     if provider != "auto":
-        return _create(
-            provider, load_bundle(bundle or default_bundle_directory()), precision, num_threads, device
-        )
+        loaded = load_bundle(bundle or default_bundle_directory())
+        return _create(provider, loaded, precision, num_threads, device, compiled_mb)
     installed = [name for name in _ON_THE_CPU if find_spec(name) is not None]
     if not installed:
         raise EngineError(
@@ -65,21 +66,27 @@ def create_engine(
     loaded = load_bundle(bundle or default_bundle_directory())
     if _cuda_is_built():
         try:
-            return _create("cuda", loaded, precision, num_threads, device)
+            return _create("cuda", loaded, precision, num_threads, device, compiled_mb)
         except EngineError as error:
             _log.warning("provider auto takes %s, for CUDA does not work: %s", installed[0], error)
-    return _create(installed[0], loaded, precision, num_threads, device)
+    return _create(installed[0], loaded, precision, num_threads, device, compiled_mb)
 
 
 def _create(
-    provider: str, loaded: LoadedBundle, precision: str, num_threads: int, device: DeviceOptions
+    provider: str,
+    loaded: LoadedBundle,
+    precision: str,
+    num_threads: int,
+    device: DeviceOptions,
+    compiled_mb: int | None,
 ) -> Engine:
     """An engine of that provider."""
     # Imported only where it is wanted: either runtime may be missing.
     if provider == "openvino":
-        from partstream_server.engine.openvino import OpenVinoEngine  # noqa: PLC0415
+        from partstream_server.engine.openvino import MAX_COMPILED_BYTES, OpenVinoEngine  # noqa: PLC0415
 
-        return OpenVinoEngine(loaded, precision=precision, num_threads=num_threads)
+        room = MAX_COMPILED_BYTES if compiled_mb is None else compiled_mb << 20
+        return OpenVinoEngine(loaded, precision=precision, num_threads=num_threads, max_compiled_bytes=room)
     if find_spec("onnxruntime") is None:
         raise EngineError(f"{provider} needs ONNX Runtime; install partstream-server[cuda] (onnxruntime-gpu)")
     from partstream_server.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415

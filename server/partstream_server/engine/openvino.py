@@ -1,15 +1,18 @@
 """OpenVINO on the CPU.
 
-Graphs are compiled for static shapes on demand, at most a few of them at a time: a compiled static shape is
-faster than a dynamic one, and a source keeps its shape for as long as it lasts.
+Graphs are compiled for static shapes on demand, within a number of bytes: a compiled static shape is faster
+than a dynamic one, and a source keeps its shape for as long as it lasts.
 """
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,12 +20,22 @@ import numpy.typing as npt
 import openvino as ov
 
 from partstream_core.errors import BundleError, EngineError
-from partstream_server.engine.base import GraphTensor, LoadedBundle, Tensors, check_graph, check_names
+from partstream_server.engine.base import (
+    CompiledShapes,
+    GraphTensor,
+    LoadedBundle,
+    Tensors,
+    check_graph,
+    check_names,
+)
 
-MAX_SHAPES = 8
-"""Static shapes that a graph keeps compiled: the usual shapes of video and photos, upright and lying."""
+MAX_COMPILED_BYTES = 1536 << 20
+"""Of all compiled shapes of all graphs together."""
+_LEAST_BYTES = 4 << 20
+"""What a compiled shape counts for at least: memory that the process had free already is not measured."""
 
 _Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+_Key: TypeAlias = tuple[str, _Shapes]
 
 
 class _Compiled:
@@ -32,46 +45,110 @@ class _Compiled:
         self._compile_model = compile_model
         self._request: ov.InferRequest | None = None
         self._lock = threading.Lock()
+        self.num_bytes = 0
+        """What the process grew by at the first run; 0 before it."""
 
-    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]], measuring: threading.Lock) -> Tensors:
+        """Outputs for these inputs.
+
+        Args:
+            inputs: Of the graph.
+            measuring: Held while the graph is compiled and first run, so that one is measured at a time.
+        """
         with self._lock:
             if self._request is None:
-                self._request = self._compile_model().create_infer_request()
-            request = self._request
-            request.infer(dict(inputs), share_inputs=True, share_outputs=True)
-            names = [output.get_any_name() for output in request.model_outputs]
-            return {name: np.array(request.get_tensor(name).data) for name in names}
+                with measuring:
+                    before = resident_bytes()
+                    self._request = self._compile_model().create_infer_request()
+                    outputs = self._infer(self._request, inputs)
+                    self.num_bytes = max(resident_bytes() - before, _LEAST_BYTES)
+                return outputs
+            return self._infer(self._request, inputs)
+
+    @staticmethod
+    def _infer(request: ov.InferRequest, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+        request.infer(dict(inputs), share_inputs=True, share_outputs=True)
+        names = [output.get_any_name() for output in request.model_outputs]
+        return {name: np.array(request.get_tensor(name).data) for name in names}
 
 
 class _ShapeCache:
-    """The compiled shapes of one graph, least recently used first.
+    """The compiled shapes of all graphs, least recently used first, within a number of bytes.
 
     Its lock is held only to look things up: while one shape is compiled, the others run on.
     """
 
-    def __init__(self, core: ov.Core, model: ov.Model, config: Mapping[str, Any], *, max_shapes: int) -> None:
-        self._core, self._model, self._config, self._max_shapes = core, model, dict(config), max_shapes
-        self._compiled: OrderedDict[_Shapes, _Compiled] = OrderedDict()
-        self._lock, self._compiling = threading.Lock(), threading.Lock()
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._compiled: OrderedDict[_Key, _Compiled] = OrderedDict()
+        self._lock, self._measuring = threading.Lock(), threading.Lock()
+        self._num_compilations = 0
 
-    def __len__(self) -> int:
-        return len(self._compiled)
-
-    def get(self, shapes: _Shapes) -> _Compiled:
-        """The graph for these shapes."""
+    def usage(self) -> CompiledShapes:
+        """What is compiled now."""
         with self._lock:
-            if shapes not in self._compiled:
-                self._compiled[shapes] = _Compiled(partial(self._compile, shapes))
-            self._compiled.move_to_end(shapes)
-            while len(self._compiled) > self._max_shapes:
-                self._compiled.popitem(last=False)
-            return self._compiled[shapes]
+            num_bytes = sum(each.num_bytes for each in self._compiled.values())
+            return CompiledShapes(len(self._compiled), num_bytes, self._num_compilations)
 
-    def _compile(self, shapes: _Shapes) -> ov.CompiledModel:
-        with self._compiling:
-            model = self._model.clone()
-        model.reshape({name: list(shape) for name, shape in shapes})
-        return self._core.compile_model(model, "CPU", self._config)
+    def count(self, graph: str) -> int:
+        """Compiled shapes of one graph."""
+        with self._lock:
+            return sum(name == graph for name, _ in self._compiled)
+
+    def run(
+        self, key: _Key, inputs: Mapping[str, npt.NDArray[Any]], compile_model: Callable[[], ov.CompiledModel]
+    ) -> Tensors:
+        """Outputs of a graph for inputs of one shape, compiled now if need be."""
+        with self._lock:
+            compiled = self._compiled.get(key)
+            if compiled is None:
+                compiled = self._compiled[key] = _Compiled(compile_model)
+                self._num_compilations += 1
+            self._compiled.move_to_end(key)
+        is_new = compiled.num_bytes == 0
+        try:
+            outputs = compiled.run(inputs, self._measuring)
+        except RuntimeError:
+            with self._lock:
+                if compiled.num_bytes == 0 and self._compiled.get(key) is compiled:
+                    del self._compiled[key]
+            raise
+        if is_new:
+            self._drop_least_used()
+        return outputs
+
+    def _drop_least_used(self) -> None:
+        """Keep within the bytes; the shape used last always stays."""
+        with self._lock:
+            before = len(self._compiled)
+            total = sum(each.num_bytes for each in self._compiled.values())
+            while self._max_bytes and total > self._max_bytes and len(self._compiled) > 1:
+                _, dropped = self._compiled.popitem(last=False)
+                total -= dropped.num_bytes
+            is_smaller = len(self._compiled) < before
+        if is_smaller:
+            return_free_memory()
+
+    def clear(self) -> None:
+        """Drop every shape."""
+        with self._lock:
+            self._compiled.clear()
+
+
+def return_free_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * mmap.PAGESIZE
 
 
 class OpenVinoEngine:
@@ -86,7 +163,7 @@ class OpenVinoEngine:
         *,
         precision: str = "auto",
         num_threads: int = 0,
-        max_shapes: int = MAX_SHAPES,
+        max_compiled_bytes: int = MAX_COMPILED_BYTES,
     ) -> None:
         """Read the graphs; nothing is compiled before the first run.
 
@@ -94,7 +171,7 @@ class OpenVinoEngine:
             bundle: What to run.
             precision: f32, bf16, or auto: bf16 where the CPU computes in it.
             num_threads: Threads of a run; 0 leaves the number to OpenVINO.
-            max_shapes: Static shapes a graph keeps compiled.
+            max_compiled_bytes: Of all compiled shapes; those used least recently are dropped. 0: no limit.
 
         Raises:
             BundleError: A graph cannot be read or is not what the manifest says.
@@ -104,18 +181,17 @@ class OpenVinoEngine:
         self.num_threads = num_threads
         self._core = ov.Core()
         self.precision = self._choose(precision)
-        config: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": self.precision,
         }
         if num_threads:
-            config["INFERENCE_NUM_THREADS"] = num_threads
-        self._graphs = {
-            name: _ShapeCache(self._core, self._read(name), config, max_shapes=max_shapes)
-            for name in bundle.manifest.graphs
-        }
+            self._options["INFERENCE_NUM_THREADS"] = num_threads
+        self._models = {name: self._read(name) for name in bundle.manifest.graphs}
+        self._cloning = threading.Lock()
+        self._shapes = _ShapeCache(max_bytes=max_compiled_bytes)
 
     def _choose(self, precision: str) -> str:
         computes_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -142,7 +218,11 @@ class OpenVinoEngine:
 
     def num_compiled(self, graph: str) -> int:
         """Static shapes that a graph has compiled now."""
-        return len(self._graphs[graph])
+        return self._shapes.count(graph)
+
+    def compiled_shapes(self) -> CompiledShapes:
+        """What is compiled now, of all graphs."""
+        return self._shapes.usage()
 
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         """Outputs of a graph, owned by the caller.
@@ -151,18 +231,24 @@ class OpenVinoEngine:
             EngineError: The graph is unknown, its inputs are others, or OpenVINO failed.
         """
         check_names(graph, self.bundle, inputs)
-        compiled = self._graphs.get(graph)
-        if compiled is None:
+        if graph not in self._models:
             raise EngineError("the engine is closed")
         shapes = tuple(sorted((name, tensor.shape) for name, tensor in inputs.items()))
         try:
-            return compiled.get(shapes).run(inputs)
+            return self._shapes.run((graph, shapes), inputs, partial(self._compile, graph, shapes))
         except RuntimeError as error:
             raise EngineError(f"{graph} failed on {shapes}: {_first_line(error)}") from error
 
     def close(self) -> None:
         """Drop every compiled shape."""
-        self._graphs.clear()
+        self._models.clear()
+        self._shapes.clear()
+
+    def _compile(self, graph: str, shapes: _Shapes) -> ov.CompiledModel:
+        with self._cloning:
+            model = self._models[graph].clone()
+        model.reshape({name: list(shape) for name, shape in shapes})
+        return self._core.compile_model(model, "CPU", self._options)
 
 
 def _describe(port: Any) -> GraphTensor:
