@@ -136,7 +136,7 @@ def test_identities_last_across_key_frames_and_borrowed_ones(engine: Engine) -> 
 
 
 def test_a_borrowed_frame_is_parsed_nearly_as_by_itself(engine: Engine) -> None:
-    frames = [Frame(n, n / 25, scene(640, 384, 2 * n), 1 / 25) for n in range(3)]
+    frames = [Frame(n, n / 25, scene(640, 360, 2 * n), 1 / 25) for n in range(3)]
     alone, borrowed = (
         Driver(engine).parse(schedule, frames)[2] for schedule in (ScheduleConfig(), config("causal", 3))
     )
