@@ -14,7 +14,7 @@ from partstream_server.decode.frame import Image
 from partstream_server.engine import Engine
 from partstream_server.figures import scene
 from partstream_server.infer import View, network_size, padded_size
-from partstream_server.session import Session, SessionConfig, drive
+from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
 
 SPEC = InputSpec(longer_side=512, multiple=32)
 
@@ -44,7 +44,7 @@ def test_usual_shapes_are_not_padded(ratio: tuple[int, int]) -> None:
 
 def results(engine: Engine, images: list[Image], schedule: ScheduleConfig) -> list[FrameResult]:
     session = Session(engine.bundle.manifest, SessionConfig(schedule=schedule))
-    parsed = []
+    parsed: list[ParsedFrame] = []
     for index, image in enumerate(images):
         parsed += drive(session.push(Frame(index, index / 25, image), index), engine)
     parsed += drive(session.finish(), engine)

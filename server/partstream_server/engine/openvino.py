@@ -6,13 +6,10 @@ than a dynamic one, and a source keeps its shape for as long as it lasts.
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +25,7 @@ from partstream_server.engine.base import (
     check_graph,
     check_names,
 )
+from partstream_server.engine.memory import resident_bytes, return_free_memory
 
 MAX_COMPILED_BYTES = 1536 << 20
 """Of all compiled shapes of all graphs together."""
@@ -133,22 +131,6 @@ class _ShapeCache:
         """Drop every shape."""
         with self._lock:
             self._compiled.clear()
-
-
-def return_free_memory() -> None:
-    """Give memory that was freed back to the system, where the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * mmap.PAGESIZE
 
 
 class OpenVinoEngine:
