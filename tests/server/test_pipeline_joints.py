@@ -20,10 +20,11 @@ from partstream_server.decode import Frame
 from partstream_server.engine import Engine, create_engine
 from partstream_server.engine.base import load_bundle
 from partstream_server.figures import scene
-from partstream_server.infer import InferConfig, infer
+from partstream_server.infer import InferConfig, View, infer, network_size
 from partstream_server.joints import carried_joints, joint_maps
 from partstream_server.session import MIN_PARTS, Session, SessionConfig, SessionSnapshot, drive
 from partstream_server.streams.together import drive_together
+from partstream_server.values import JointSource
 from tests.server.joint_bundle import write_joint_bundle
 
 WIDTH, HEIGHT = 512, 288
@@ -91,7 +92,7 @@ def motions(results: Sequence[FrameResult], one: int, other: int) -> NDArray[np.
     return all_moved[np.isfinite(all_moved).all(axis=1)]
 
 
-@pytest.mark.parametrize(("width", "height"), [(WIDTH, HEIGHT), (300, 200), (270, 480)])
+@pytest.mark.parametrize(("width", "height"), [(WIDTH, HEIGHT), (300, 200), (400, 260), (210, 330)])
 def test_joints_of_a_key_frame_are_those_of_its_maps_in_pixels_of_the_source(
     joint_engine: Engine, width: int, height: int
 ) -> None:
@@ -102,7 +103,8 @@ def test_joints_of_a_key_frame_are_those_of_its_maps_in_pixels_of_the_source(
     kept = InferConfig(thresholds.score, thresholds.nms, max_people=manifest.top_k)
     steps = infer(image, manifest, kept)
     request = next(steps)
-    maps = joint_maps(joint_engine.run(request.graph, request.inputs))
+    whole = joint_maps(joint_engine.run(request.graph, request.inputs))
+    maps = JointSource(whole).within(View(image, manifest).content_of).maps
     assembly = assemble(
         drive(infer(image, manifest, kept), joint_engine),
         width=width,
@@ -112,8 +114,9 @@ def test_joints_of_a_key_frame_are_those_of_its_maps_in_pixels_of_the_source(
         min_parts=MIN_PARTS,
     )
     expected = decode_joints(maps, np.stack([person.own_hw for person in assembly.people]))
-    rows, columns = maps.centers_hw.shape
-    expected *= np.array([width / columns, height / rows, 1], np.float32)
+    content_width, content_height = network_size(width, height, manifest.input)
+    assert maps.centers_hw.shape == (content_height // 4, content_width // 4)
+    expected *= np.array([4 * width / content_width, 4 * height / content_height, 1], np.float32)
     assert len(result.people) == len(expected) >= 1
     for person, joints_J3 in zip(result.people, expected, strict=True):
         assert [joint.joint for joint in person.joints] == list(JOINTS)
