@@ -155,16 +155,18 @@ def server_config(app: FastAPI, settings: Settings, tls: Tls | None = None) -> C
     """How uvicorn runs the application."""
     from uvicorn import Config  # noqa: PLC0415 - see `run`
 
+    from partstream_server.api.connections import limited_protocols  # noqa: PLC0415
     from partstream_server.lifetime import LAST_WORDS_S  # noqa: PLC0415
 
+    http, socket = limited_protocols(most=settings.max_connections, head_timeout_s=settings.opening_timeout_s)
     return Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         loop="asyncio",
-        http="h11",
-        ws="websockets-sansio",
+        http=http,
+        ws=socket,
         ws_max_size=settings.max_message_bytes,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,

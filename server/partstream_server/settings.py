@@ -80,6 +80,16 @@ class Settings(BaseSettings):
     allowed_origins: str = Field(
         default="", description="Origins of other sites whose pages may open streams, separated by commas."
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names that requests may give in `Host`, such as `*.example.com`, separated by commas; "
+        "empty: none but localhost and addresses on a loopback address, any elsewhere.",
+    )
+    max_connections: int = Field(
+        default=256,
+        ge=0,
+        description="HTTP and WebSocket connections that one address may have; 0: any number.",
+    )
     tls_cert: FilePath | None = Field(
         default=None, description="Certificate chain in PEM; with it HTTP and gRPC are encrypted."
     )
@@ -128,6 +138,11 @@ class Settings(BaseSettings):
     upload_timeout_s: float = Field(
         default=60.0, gt=0, description="Longest pause of an upload before it is given up."
     )
+    min_upload_rate: int = Field(
+        default=16_384,
+        ge=0,
+        description="Least bytes a second of an upload, on average after that pause; 0: any rate.",
+    )
     send_timeout_s: float = Field(
         default=60.0, gt=0, description="Longest pause of a client that reads its result."
     )
@@ -153,6 +168,11 @@ class Settings(BaseSettings):
     )
     stream_idle_s: float = Field(
         default=300.0, gt=0, description="Longest time that a stream's client may send nothing."
+    )
+    opening_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Longest time from a connection to its request, and from a stream's begin to its config.",
     )
     max_sources: int = Field(default=8, ge=0, description="Sources that are pulled at the same time.")
     source_hosts: str = Field(

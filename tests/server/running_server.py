@@ -17,7 +17,7 @@ from partstream_core.errors import PartstreamError
 from partstream_server.api.app import create_app
 from partstream_server.api.service import Service
 from partstream_server.engine import Engine
-from partstream_server.serve import address_of, listen
+from partstream_server.serve import address_of, listen, server_config
 from partstream_server.settings import Settings
 from tests.server.media_fixtures import image
 
@@ -83,16 +83,7 @@ def serving(
     work_dir.mkdir(parents=True, exist_ok=True)
     settings = Settings(temp_dir=work_dir, **options)
     app = create_app(settings, engine, on_failure=on_failure)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        loop="asyncio",
-        http="h11",
-        ws="websockets-sansio",
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(app, settings))
     with listen("127.0.0.1", 0) as listener:
         url = address_of(listener)
         loop = asyncio.new_event_loop()

@@ -20,6 +20,7 @@ from partstream_server.api.query import OPTIONS
 from partstream_server.api.service import EngineOpener, Service
 from partstream_server.api.tracing import Tracing
 from partstream_server.engine import DeviceOptions, Engine, create_engine
+from partstream_server.security.host import HostRule
 from partstream_server.session import warm_up
 from partstream_server.settings import Settings
 
@@ -83,7 +84,7 @@ def create_app(
     app.include_router(live.router)
     app.include_router(sources.router)
     add_problem_handlers(app, OPTIONS)
-    app.add_middleware(Guard, access=service.access)
+    app.add_middleware(Guard, access=service.access, hosts=HostRule.of(settings))
     app.add_middleware(Observer, metrics=service.metrics, tracing=tracing)
     return app
 

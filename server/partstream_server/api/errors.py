@@ -121,6 +121,7 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "key_missing": ErrorCodes(401, "UNAUTHENTICATED", "An API key is needed"),
     "key_wrong": ErrorCodes(401, "UNAUTHENTICATED", "The API key is wrong"),
     "foreign_origin": ErrorCodes(403, "PERMISSION_DENIED", "Another site asks"),
+    "foreign_host": ErrorCodes(421, "PERMISSION_DENIED", "The host has another name"),
     "source_forbidden": ErrorCodes(403, "PERMISSION_DENIED", "The source may not be pulled"),
     "source_failed": ErrorCodes(502, "UNAVAILABLE", "The source cannot be read"),
     "rate_limited": ErrorCodes(429, "RESOURCE_EXHAUSTED", "Too many requests in a short time"),

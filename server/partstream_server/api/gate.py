@@ -1,4 +1,4 @@
-"""How many requests are let in, and whose turn it is."""
+"""How many requests and WebSockets without a config are let in, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -67,3 +67,26 @@ class Gate:
         finally:
             if taken:
                 self._turns.release()
+
+
+class Openings:
+    """Lets a bounded number of WebSockets in whose config, and so whose key, has not come yet."""
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self.num_inside = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """A place until the config has come.
+
+        Raises:
+            BusyError: All are taken.
+        """
+        if self.num_inside >= self._most:
+            raise BusyError(f"{self.num_inside} WebSockets wait for their config already; try again later")
+        self.num_inside += 1
+        try:
+            yield
+        finally:
+            self.num_inside -= 1

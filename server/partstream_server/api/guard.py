@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from partstream_server.api.problems import problem_response
 from partstream_server.security.access import Access, Account
-from partstream_server.security.errors import AccessError
+from partstream_server.security.errors import AccessError, HostError
+from partstream_server.security.host import HostRule
 
 OPEN_PATHS: Final = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 """What anyone may read: whether the service is up, and how it is used."""
@@ -18,17 +20,24 @@ OPEN_FOLDER: Final = "/page/"
 
 
 class Guard:
-    """ASGI middleware: lets in who shows a right key, and as often as the key allows.
+    """ASGI middleware: admits requests that name this host and show a valid key, at the key's rate.
 
-    WebSockets pass: a browser cannot send headers with them, so their endpoint asks for the key itself.
+    Of WebSockets only the host is checked: a browser cannot send a key with them, so their endpoint reads it
+    from the config.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, hosts: HostRule) -> None:
         self._app = app
-        self._access = access
+        self._access, self._hosts = access, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem."""
+        if scope["type"] in ("http", "websocket"):
+            try:
+                self._hosts.check(HTTPConnection(scope).headers.get("host"))
+            except HostError as error:
+                await _refuse(error, scope, receive, send)
+                return
         if scope["type"] == "http" and not _is_open(scope["path"]):
             request = Request(scope, receive)
             try:
@@ -38,6 +47,15 @@ class Guard:
                 return
             scope["state"]["account"] = account
         await self._app(scope, receive, send)
+
+
+async def _refuse(error: HostError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        socket = WebSocket(scope, receive, send)
+        await socket.send_denial_response(problem_response(error, socket))
+    else:
+        request = Request(scope, receive)
+        await problem_response(error, request)(scope, receive, send)
 
 
 def account_of(request: Request) -> Account:

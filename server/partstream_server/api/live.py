@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
+from contextlib import ExitStack
 from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from partstream_core.errors import BusyError
 from partstream_server.api.messages import error_message, item_message, opened_message
 from partstream_server.api.problems import as_partstream_error, problem_document, problem_response
 from partstream_server.api.requests import (
@@ -55,6 +58,7 @@ async def stream(socket: WebSocket) -> None:
     """A live stream; who may not open one is told before the handshake where that can be known."""
     service: Service = socket.app.state.service
     socket.state.request_id = ""
+    opening = ExitStack()
     try:
         check_origin(
             socket.headers.get("origin"),
@@ -64,24 +68,34 @@ async def stream(socket: WebSocket) -> None:
         key = presented_key(socket.headers.items())
         if key is not None:
             service.access.account(key)
-    except AccessError as error:
+        opening.enter_context(service.openings.admit())
+    except (AccessError, BusyError) as error:
         await socket.send_denial_response(problem_response(error, socket))
         return
-    await socket.accept()
-    conversation = _Conversation(socket, service, key)
-    try:
-        await conversation.hold()
-    except WebSocketDisconnect:
-        pass
-    except Exception as error:  # told to the client, whatever it is
-        await conversation.fail(error)
+    with opening:
+        await socket.accept()
+        conversation = _Conversation(socket, service, key, opening)
+        try:
+            await conversation.hold()
+        except WebSocketDisconnect:
+            pass
+        except Exception as error:  # told to the client, whatever it is
+            await conversation.fail(error)
 
 
 class _Conversation:
     """One client's stream from its config to its end."""
 
-    def __init__(self, socket: WebSocket, service: Service, key: str | None) -> None:
-        self._socket, self._service, self._key = socket, service, key
+    def __init__(self, socket: WebSocket, service: Service, key: str | None, opening: ExitStack) -> None:
+        """Begin before the config.
+
+        Args:
+            socket: Accepted.
+            service: What the stream is of.
+            key: The API key of the headers, if there was one.
+            opening: Closed once the client has sent a config that is let in.
+        """
+        self._socket, self._service, self._key, self._opening = socket, service, key, opening
         self._settings = service.settings
         self._next_index = 0
         self._began_s = 0.0
@@ -96,6 +110,7 @@ class _Conversation:
         """
         config = await self._config()
         account = self._account(config)
+        self._opening.close()
         chosen = config.config(credits_=config.credits, resume_token=config.resume_token)
         with self._service.hub.open(chosen, transport="websocket", account=account) as opened:
             self._began_s = time.monotonic()
@@ -125,7 +140,7 @@ class _Conversation:
             pass
 
     async def _config(self) -> ConfigMessage:
-        message = await self._receive()
+        message = await self._receive(self._settings.opening_timeout_s)
         if message.get("text") is None:
             raise ConfigMissingError("the first message must be the config, as text, before any picture")
         return read_config(message["text"])
@@ -171,14 +186,14 @@ class _Conversation:
             self._going_away |= isinstance(item, GoingAway)
             await self._send(item_message(item))
 
-    async def _receive(self) -> dict[str, Any]:
-        """The next message; pings do not count.
+    async def _receive(self, most_s: float = math.inf) -> dict[str, Any]:
+        """The next message, within the time of silence and within another one; pings do not count.
 
         Raises:
             IdleError: None came for too long.
             WebSocketDisconnect: The client left.
         """
-        seconds = self._settings.stream_idle_s
+        seconds = min(self._settings.stream_idle_s, most_s)
         try:
             async with asyncio.timeout(seconds):
                 message = await self._socket.receive()

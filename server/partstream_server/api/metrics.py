@@ -13,7 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from partstream_server.api.gate import Gate
+from partstream_server.api.gate import Gate, Openings
 from partstream_server.engine.base import CompilesShapes, Engine
 from partstream_server.streams.metrics import StreamMetrics
 
@@ -70,8 +70,12 @@ class Metrics:
             "partstream_compilations", "Compilations of a graph for a shape so far.", registry=self.registry
         )
 
-    def watch(self, gate: Gate) -> None:
-        """Show how full the gate is whenever the metrics are read."""
+    def watch(self, gate: Gate, openings: Openings) -> None:
+        """Show how many are inside whenever the metrics are read."""
+        opening = Gauge(
+            "partstream_opening_sockets", "WebSockets without a config so far.", registry=self.registry
+        )
+        opening.set_function(lambda: openings.num_inside)
         inside = Gauge(
             "partstream_in_flight", "Requests let in and not yet answered.", registry=self.registry
         )

@@ -75,7 +75,7 @@ async def parse(request: Request, options: Options) -> Response:
 async def _receive(request: Request, service: Service, workspace: Path) -> Path:
     upload = workspace / "upload"
     settings = service.settings
-    limits = UploadLimits(max_bytes=settings.max_upload_bytes, timeout_s=settings.upload_timeout_s)
+    limits = UploadLimits.of(settings)
     await receive_upload(request, upload, limits, service.metrics.upload_bytes.inc)
     return upload
 

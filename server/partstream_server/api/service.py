@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from partstream_core.errors import PartstreamError
 from partstream_server.api.errors import NotReadyError
-from partstream_server.api.gate import Gate
+from partstream_server.api.gate import Gate, Openings
 from partstream_server.api.metrics import Metrics
 from partstream_server.api.tracing import Tracing
 from partstream_server.decode import MediaLimits
@@ -25,6 +25,8 @@ from partstream_server.sources.manager import Sources, rules_of
 from partstream_server.streams import HubConfig, StreamHub
 
 EngineOpener: TypeAlias = Callable[[], Engine]
+_OPENINGS_A_STREAM = 8
+"""WebSockets that may wait for their config, for each stream that may be open."""
 _log = logging.getLogger("partstream.api")
 
 
@@ -38,7 +40,8 @@ class Service:
         self.access = Access.of(settings)
         self.metrics = Metrics()
         self.gate = Gate(max_concurrent=settings.max_concurrent, queue=settings.queue)
-        self.metrics.watch(self.gate)
+        self.openings = Openings(most=_OPENINGS_A_STREAM * settings.max_streams)
+        self.metrics.watch(self.gate, self.openings)
         # Each parsing request runs one step at a time; those that wait may be closing files.
         self.limiter = CapacityLimiter(settings.max_concurrent + settings.queue + 1)
         self.drain = Drain()

@@ -6,11 +6,12 @@ one buffer of `BUFFER_BYTES` is in memory for each upload.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import anyio
 from anyio import to_thread
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from partstream_core.errors import EmptyUploadError, UnsupportedMediaTypeError, UploadTooLargeError
 from partstream_server.api.errors import UploadTimeoutError
 from partstream_server.api.forms import FormReader
+from partstream_server.settings import Settings
 
 BUFFER_BYTES: Final = 1024 * 1024
 FORM_OVERHEAD_BYTES: Final = 64 * 1024
@@ -33,6 +35,24 @@ class UploadLimits:
     max_bytes: int
     timeout_s: float
     """Longest wait for the next piece."""
+    min_rate: int = 0
+    """Least bytes a second on average, once `timeout_s` has passed; 0: any."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that settings describe."""
+        return cls(
+            max_bytes=settings.max_upload_bytes,
+            timeout_s=settings.upload_timeout_s,
+            min_rate=settings.min_upload_rate,
+        )
+
+    def wait_s(self, *, num_bytes: int, passed_s: float) -> float:
+        """How long the next piece may take, after so many bytes in so many seconds; 0 where it is late."""
+        if not self.min_rate:
+            return self.timeout_s
+        left_s = self.timeout_s + num_bytes / self.min_rate - passed_s
+        return max(0.0, min(self.timeout_s, left_s))
 
 
 class UploadSink:
@@ -67,6 +87,13 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
     return UploadTooLargeError(f"the upload is larger than the limit of {max_bytes} bytes")
 
 
+def too_slow(limits: UploadLimits, wait_s: float) -> UploadTimeoutError:
+    """The error of an upload whose next piece did not come within a wait."""
+    if wait_s < limits.timeout_s:
+        return UploadTimeoutError(f"the upload is slower than {limits.min_rate} bytes a second")
+    return UploadTimeoutError(f"nothing came for {limits.timeout_s:g} seconds")
+
+
 async def receive_upload(
     request: Request, path: Path, limits: UploadLimits, on_bytes: Callable[[int], None]
 ) -> None:
@@ -91,7 +118,7 @@ async def receive_upload(
         upload = UploadSink(file, max_bytes=limits.max_bytes)
         reader = FormReader(form, upload.take) if form else None
         take = reader.write if reader else upload.take
-        async with aclosing(_pieces(request, max_bytes=max_body_bytes, timeout_s=limits.timeout_s)) as pieces:
+        async with aclosing(_pieces(request, limits, max_bytes=max_body_bytes)) as pieces:
             async for piece in pieces:
                 on_bytes(len(piece))
                 take(piece)
@@ -103,16 +130,17 @@ async def receive_upload(
         raise EmptyUploadError("the upload is empty: send a video or an image")
 
 
-async def _pieces(request: Request, *, max_bytes: int, timeout_s: float) -> AsyncGenerator[bytes, None]:
-    """The body as it comes; one that is endless or stands still is given up."""
-    num_bytes = 0
+async def _pieces(request: Request, limits: UploadLimits, *, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; one that is endless, stands still or is too slow is given up."""
+    num_bytes, began_s = 0, time.monotonic()
     async with aclosing(request.stream()) as stream:
         while True:
+            wait_s = limits.wait_s(num_bytes=num_bytes, passed_s=time.monotonic() - began_s)
             try:
-                with anyio.fail_after(timeout_s):
+                with anyio.fail_after(wait_s):
                     piece = await anext(stream, None)
             except TimeoutError:
-                raise UploadTimeoutError(f"nothing came for {timeout_s:g} seconds") from None
+                raise too_slow(limits, wait_s) from None
             if piece is None:
                 return
             num_bytes += len(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any, Final, TypeAlias
 
 from grpc import aio
@@ -85,7 +86,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
     async def _open(self, context: StreamContext, account: Account) -> Stream:
         """The stream that the first message asks for."""
-        first = await self._next(context)
+        first = await self._next(context, self._service.settings.opening_timeout_s)
         if first is None or first.WhichOneof("request") != "config":
             raise ConfigMissingError("the first message of a stream must be its config")
         config = read_stream_config(first.config)
@@ -109,9 +110,9 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
             stream.close()
             raise
 
-    async def _next(self, context: StreamContext) -> Request | None:
-        """The client's next message; None at the end."""
-        limit_s = self._service.settings.stream_idle_s
+    async def _next(self, context: StreamContext, most_s: float = math.inf) -> Request | None:
+        """The client's next message, within the time of silence and within another one; None at the end."""
+        limit_s = min(self._service.settings.stream_idle_s, most_s)
         try:
             async with asyncio.timeout(limit_s):
                 message: object = await context.read()

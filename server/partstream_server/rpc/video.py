@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,10 +14,10 @@ from grpc import aio
 
 from partstream.v1 import service_pb2
 from partstream_core.errors import EmptyUploadError, UploadTooLargeError
-from partstream_server.api.errors import UploadTimeoutError
 from partstream_server.api.job import Job
 from partstream_server.api.service import Service
 from partstream_server.api.steps import ThreadedSteps
+from partstream_server.api.uploads import UploadLimits, too_slow
 from partstream_server.api.workspace import open_workspace
 from partstream_server.rpc.messages import (
     read_parse_options,
@@ -63,7 +64,7 @@ async def parse_video(service: Service, account: Account, context: Context) -> N
 
 
 async def _config(service: Service, context: Context) -> service_pb2.ParseVideoConfig:
-    message = await _next(service, context)
+    message = await _next(UploadLimits.of(service.settings), context)
     if message is None or message.WhichOneof("request") != "config":
         raise ConfigMissingError("the first message of an upload must be its config")
     return message.config
@@ -71,9 +72,14 @@ async def _config(service: Service, context: Context) -> service_pb2.ParseVideoC
 
 async def _receive(service: Service, context: Context, upload: Path) -> None:
     """Write the chunks into a file."""
-    num_bytes, most = 0, service.settings.max_upload_bytes
+    limits = UploadLimits.of(service.settings)
+    num_bytes, most, began_s = 0, limits.max_bytes, time.monotonic()
+
+    async def read() -> service_pb2.ParseVideoRequest | None:
+        return await _next(limits, context, num_bytes=num_bytes, passed_s=time.monotonic() - began_s)
+
     with upload.open("wb") as file:
-        while (message := await _next(service, context)) is not None:
+        while (message := await read()) is not None:
             if message.WhichOneof("request") != "chunk":
                 raise SecondConfigError("after the config an upload has nothing but chunks")
             num_bytes += len(message.chunk)
@@ -97,13 +103,15 @@ def _responses(job: Job) -> Generator[service_pb2.ParseVideoResponse, None, None
         yield service_pb2.ParseVideoResponse(finished=finished)
 
 
-async def _next(service: Service, context: Context) -> service_pb2.ParseVideoRequest | None:
-    limit_s = service.settings.upload_timeout_s
+async def _next(
+    limits: UploadLimits, context: Context, *, num_bytes: int = 0, passed_s: float = 0.0
+) -> service_pb2.ParseVideoRequest | None:
+    wait_s = limits.wait_s(num_bytes=num_bytes, passed_s=passed_s)
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(wait_s):
             message: object = await context.read()
     except TimeoutError:
-        raise UploadTimeoutError(f"nothing came for {limit_s:g} s") from None
+        raise too_slow(limits, wait_s) from None
     return message if isinstance(message, service_pb2.ParseVideoRequest) else None
 
 

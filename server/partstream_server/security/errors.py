@@ -5,6 +5,7 @@ PartstreamError
 ├── KeyMissingError         key_missing
 ├── KeyWrongError           key_wrong
 ├── OriginError             foreign_origin
+├── HostError               foreign_host
 └── ThrottledError
 ├── RateLimitedError    rate_limited
 └── QuotaExceededError  quota_exceeded
@@ -37,6 +38,12 @@ class OriginError(AccessError):
     """A browser sent this on behalf of another site."""
 
     code: ClassVar[str] = "foreign_origin"
+
+
+class HostError(AccessError):
+    """The request names another host than this service's."""
+
+    code: ClassVar[str] = "foreign_host"
 
 
 class ThrottledError(AccessError):
