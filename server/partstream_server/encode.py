@@ -18,12 +18,11 @@ from partstream_core.joints import JOINTS
 from partstream_core.labels import NUM_PARTS, PARTS
 from partstream_core.results import JointResult, Mask, PartResult, PersonResult, Polygons
 from partstream_core.rle import Counted
+from partstream_server.outline import outlines
 from partstream_server.values import Crop, FloatArray, FoundPerson, LabelMaps, MapArray
 
 _CODES = 32
 """Codes that a person takes in the map of people and parts."""
-_TOLERANCE_PX = 0.75
-"""How far an outline may be from the pixels it goes around."""
 _DIGITS = 4
 _PLACE_DIGITS = 2
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -115,22 +114,12 @@ def _areas(part_hw: MapArray) -> npt.NDArray[np.int64]:
 def polygons(mask_hw: npt.NDArray[np.bool_], crop: Crop, maps: LabelMaps) -> Polygons:
     """Outlines of a mask that lies in a crop of the frame.
 
-    Vertices are centres of the outermost pixels. A hole is a ring of its own: fill by the even-odd rule. What
-    is too small to have an outline is drawn as the box of its pixels.
+    They run along the edges of pixels, and a hole is a ring of its own: filled by the even-odd rule they give
+    the mask exactly.
     """
-    contours, _ = cv2.findContours(
-        np.ascontiguousarray(mask_hw, np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
-    )
-    rings = []
     offset = np.array([crop.left, crop.top])
-    for contour in contours:
-        outline = cv2.approxPolyDP(contour, _TOLERANCE_PX, closed=True).reshape(-1, 2) + 0.5
-        if len(outline) < 3:
-            left, top, width, height = cv2.boundingRect(contour)
-            right, bottom = left + width, top + height
-            outline = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-        rings.append(tuple(float(value) for value in (outline + offset).ravel()))
-    return Polygons(size=(maps.person_HW.shape[0], maps.person_HW.shape[1]), rings=tuple(rings))
+    rings = tuple(tuple((ring + offset).ravel().astype(float).tolist()) for ring in outlines(mask_hw))
+    return Polygons(size=(maps.person_HW.shape[0], maps.person_HW.shape[1]), rings=rings)
 
 
 def _score(score: float) -> float:
