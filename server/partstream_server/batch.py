@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from partstream_core.errors import MediaError
+from partstream_core.errors import EngineError, PartstreamError
 from partstream_core.results import VideoInfo
 from partstream_server.decode.still import images_in
 from partstream_server.engine import Engine
@@ -59,6 +60,10 @@ def name_sources(inputs: Sequence[Path], *, independent: bool) -> list[Source]:
     return sources
 
 
+class OutputError(Exception):
+    """Results cannot be written; the message is for the user."""
+
+
 class Batch:
     """Parses sources one after the other; a bad one is reported and the others go on."""
 
@@ -66,19 +71,27 @@ class Batch:
         self._engine, self._options, self._wanted, self._console = engine, options, wanted, console
 
     def run(self, sources: Sequence[Source], directory: Path) -> int:
-        """Parse everything into folders of a directory, and return how many sources failed."""
+        """Parse everything into folders of a directory, and return how many sources failed.
+
+        Raises:
+            EngineError: A graph failed.
+        """
         num_failed = 0
         with _progress(self._console) as progress:
             everything = progress.add_task("all", total=len(sources), visible=len(sources) > 1)
             for source in sources:
                 try:
                     done = self._parse(source, directory / source.name, progress)
-                except (MediaError, OSError) as error:
+                except EngineError:
+                    raise
+                except Exception as error:  # of one input, whatever it is; the others go on
                     num_failed += 1
                     self._say(f"error: {source.path}: {_reason(error)}")
                 else:
                     self._say(f"{source.path}: {_summary(done)} -> {directory / source.name}")
                 progress.advance(everything)
+        if num_failed and len(sources) > 1:
+            self._say(f"{num_failed} of {len(sources)} inputs could not be parsed")
         return num_failed
 
     def _parse(self, source: Source, directory: Path, progress: Progress) -> Done:
@@ -94,7 +107,7 @@ class Batch:
         ) as parser:
             bar = progress.add_task(source.name, total=_expected_frames(parser.video, self._options))
             try:
-                with ResultFolder(directory, parser.video, self._wanted) as folder:
+                with _written_to(directory), ResultFolder(directory, parser.video, self._wanted) as folder:
                     for picture in parser:
                         folder.write(picture)
                         num_frames += 1
@@ -114,7 +127,25 @@ def _reason(error: Exception) -> str:
     """Why an input failed, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return " ".join(str(error).split())
+    words = " ".join(str(error).split())
+    return (
+        words
+        if isinstance(error, PartstreamError | OSError | OutputError)
+        else f"{type(error).__name__}: {words}"
+    )
+
+
+@contextmanager
+def _written_to(directory: Path) -> Iterator[None]:
+    """Name the folder of results where writing into it fails.
+
+    Raises:
+        OutputError: It does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write to {error.filename or directory}: {_reason(error)}") from None
 
 
 def _summary(done: Done) -> str:

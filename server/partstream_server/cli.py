@@ -95,23 +95,29 @@ def parse_command(
 ) -> None:
     """Parse videos and images into folders of results."""
     # Imported here so that --help answers before a second goes into decoders and runtimes.
+    from pydantic import ValidationError  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
     from partstream_server.batch import Batch, name_sources  # noqa: PLC0415
     from partstream_server.folder import Wanted  # noqa: PLC0415
     from partstream_server.parser import ParseOptions, check_skeletons  # noqa: PLC0415
 
-    options = ParseOptions(
-        score_threshold=score_threshold,
-        every=every,
-        max_frames=max_frames,
-        masks=masks,
-        joints=joints,
-        schedule=schedule,
-        interval=interval,
-        flow=flow,
-        encodes=encode,
-    )
+    try:
+        options = ParseOptions(
+            score_threshold=score_threshold,
+            every=every,
+            max_frames=max_frames,
+            masks=masks,
+            joints=joints,
+            schedule=schedule,
+            interval=interval,
+            flow=flow,
+            encodes=encode,
+        )
+    except ValidationError as error:  # what typer lets through, such as NaN
+        first = error.errors()[0]
+        message = f"{first['loc'][0]}: {first['msg'].lower()}, got {first['input']}"
+        raise _failure(OptionError(message), EXIT_BAD_INPUT) from None
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine)

@@ -22,6 +22,8 @@ from av.video.stream import VideoStream
 _CLOCK = 90_000
 _TIME_BASE = Fraction(1, _CLOCK)
 _USUAL_RATE = 25.0
+_SLOWEST = Fraction(1, 1001)
+"""Frames a second of the stream's header; frames keep their own times."""
 _BT709, _BT601 = 1, 6
 _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
@@ -40,7 +42,7 @@ class VideoWriter:
                 lasts.
         """
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-        rate = Fraction(frame_rate or _USUAL_RATE).limit_denominator(1001)
+        rate = max(Fraction(frame_rate or _USUAL_RATE).limit_denominator(1001), _SLOWEST)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=dict(_OPTIONS))
         self._size = width, height
         self._stream.width, self._stream.height = width + width % 2, height + height % 2

@@ -17,6 +17,7 @@ from partstream_core.results import FrameResult
 from partstream_core.results_io import read_mots, read_ndjson
 from partstream_server.batch import name_sources
 from partstream_server.figures import scene, write_figures
+from tests.server import faulty_media as faulty
 
 Done = subprocess.CompletedProcess[str]
 
@@ -122,6 +123,41 @@ def test_a_bad_input_is_reported_in_a_line_and_the_others_are_parsed(clip: Path,
         assert words in line
     assert "Traceback" not in done.stderr
     assert {path.name for path in out.iterdir()} == {"walkers"}
+
+
+def test_inputs_that_decoders_stumble_over_cost_only_themselves(clip: Path, tmp_path: Path) -> None:
+    made = {
+        "turned.jpg": faulty.cut(faulty.turned_jpeg(width=320, height=240), 0.8),
+        "cut.webp": faulty.cut(faulty.saved("WEBP", width=320, height=240), 0.5),
+        "bomb.png": faulty.text_bomb(before=b"IDAT"),
+        "unknown.mkv": faulty.without_decoder(),
+        "url.png": faulty.data_url(),
+        "exif.png": faulty.png_with(faulty.chunk(b"eXIf", b"garbage")),
+    }
+    for name, data in made.items():
+        (tmp_path / name).write_bytes(data)
+    out = tmp_path / "out"
+    paths = [tmp_path / name for name in made]
+    done = partstream("parse", *paths, clip, "-o", out, "--no-overlay", "--max-frames", 2)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert [Path(line.split(": ")[1]).name for line in lines] == [
+        "cut.webp",
+        "bomb.png",
+        "unknown.mkv",
+        "url.png",
+    ]
+    assert "4 of 7 inputs could not be parsed" in done.stderr
+    assert {path.name for path in out.iterdir()} == {"turned", "exif", "walkers"}
+
+
+def test_an_output_that_cannot_be_written_is_named(clip: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    done = partstream("parse", clip, "-o", taken, "--max-frames", 1)
+    assert done.returncode == 2
+    assert f"cannot write to {taken}" in done.stderr.replace("\n", "")
 
 
 def test_a_folder_is_one_clip_or_many_photos(photo: Callable[[str, int], Path], tmp_path: Path) -> None:

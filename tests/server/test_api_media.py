@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from partstream_server.figures import write_figures
+from tests.server import faulty_media as faulty
 from tests.server.answers import document, problem
 from tests.server.media_fixtures import (
     clip,
@@ -102,6 +103,41 @@ def test_the_frames_before_the_end_of_a_cut_file_are_parsed_and_the_lost_ones_co
 )
 def test_what_cannot_be_parsed_is_explained(server: Running, accept: str, body: bytes, code: str) -> None:
     problem(server.parse(body, accept), code)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (faulty.cut(faulty.saved("WEBP", width=320, height=240), 0.5), "not_a_video"),
+        (faulty.text_bomb(before=b"IEND"), "not_a_video"),
+        (faulty.without_decoder(), "no_frames"),
+        (faulty.encrypted(), "no_frames"),
+        (faulty.data_url(), "not_a_video"),
+    ],
+    ids=["cut WebP", "text bomb", "no decoder", "encrypted", "data URL"],
+)
+def test_what_decoders_stumble_over_is_refused(server: Running, body: bytes, code: str) -> None:
+    problem(server.parse(body), code)
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "num_frames"),
+    [
+        (faulty.cut(faulty.turned_jpeg(width=320, height=240), 0.8), (240, 320), 1),
+        (faulty.motion_jpeg([faulty.turned_jpeg()] * 3), (48, 64), 3),
+        (faulty.png_with(faulty.chunk(b"eXIf", b"garbage")), (64, 48), 1),
+        (image(suffix=".jpg") * 4, (64, 48), 4),
+        (image(suffix=".jpg") + b"trailer", (64, 48), 1),
+        (clip(form="matroska", times=[7200 + number / 25 for number in range(6)]), (64, 48), 6),
+    ],
+    ids=["cut JPEG with EXIF", "MJPEG with EXIF", "bad eXIf", "raw MJPEG", "JPEG with a trailer", "2 h late"],
+)
+def test_faults_that_leave_the_pictures_whole_cost_nothing(
+    server: Running, body: bytes, size: tuple[int, int], num_frames: int
+) -> None:
+    whole = document(server.parse(body))
+    assert (whole["video"]["width"], whole["video"]["height"]) == size
+    assert len(whole["frames"]) == num_frames
 
 
 def test_a_video_larger_than_any_decoder_takes_is_refused(server: Running) -> None:

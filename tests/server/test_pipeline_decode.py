@@ -68,6 +68,8 @@ def test_times_of_a_variable_frame_rate_are_those_of_the_container() -> None:
         ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
         ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
         ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, -1, -1, 0), lambda image: np.rot90(image, 2).transpose(1, 0, 2)),
         ((0, 1, 1, 0), lambda image: image.transpose(1, 0, 2)),
     ],
 )

@@ -192,12 +192,34 @@ def test_a_frame_older_than_the_limit_is_skipped_before_and_after_its_turn(engin
     asyncio.run(scenario())
 
 
+def test_frames_sent_without_waiting_are_judged_by_the_size_of_the_first(engine: Engine) -> None:
+    held = Held(engine)
+
+    async def scenario() -> None:
+        async with hub_on(held, num_workers=1) as hub:
+            other = np.zeros((64, 96, 3), np.uint8)
+            pixels = walk(3)
+            stream = hub.open(BLOCK, transport="test")
+            for frame in (
+                InputFrame(0, 0.0, jpeg(pixels[0])),
+                InputFrame(1, 0.1, other),
+                InputFrame(2, 0.2, pixels[2]),
+            ):
+                await stream.submit(frame)
+            stream.end()
+            held.gate.set()
+            assert reasons(await collect(stream)) == ["result", "frame_size_changed", "result"]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("second", "code"),
     [
         (InputFrame(0, 1.0, b""), "bad_index"),
         (InputFrame(1, -0.5, b""), "time_went_back"),
-        (InputFrame(1, float("nan"), b""), "time_went_back"),
+        (InputFrame(1, float("nan"), b""), "bad_option"),
+        (InputFrame(1, float("-inf"), jpeg(walk(1)[0])), "bad_option"),
         (InputFrame(1, 0.05, b""), "empty_upload"),
         (InputFrame(1, 0.05, b"GIF89a" + bytes(100)), "not_a_video"),
         (InputFrame(1, 0.05, jpeg(walk(1)[0])[:-300]), "truncated"),

@@ -125,6 +125,32 @@ def test_pictures_that_cannot_be_parsed_fail_alone(server: Running) -> None:
     assert codes[6:] == ["bad_index", "time_went_back"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_a_time_that_is_no_number_is_that_pictures_failure(server: Running, number: str) -> None:
+    with opened(server, policy="block") as connection:
+        read(connection)
+        connection.send(f'{{"type": "frame", "time_s": {number}}}')
+        connection.send(image())
+        connection.send(image())
+        connection.send('{"type": "end"}')
+        refused_one, parsed = read_all(connection)
+    assert (refused_one["time_s"], refused_one["failure"]["code"]) == (None, "bad_option")
+    assert "finite" in refused_one["failure"]["message"]
+    assert "result" in parsed
+
+
+def test_bytes_behind_a_jpeg_do_not_make_it_a_damaged_one(server: Running) -> None:
+    jpeg = image(suffix=".jpg")
+    with opened(server, policy="block") as connection:
+        read(connection)
+        for body in (jpeg, jpeg + b"trailer" * 50, jpeg + bytes(3000)):
+            connection.send(body)
+        connection.send('{"type": "end"}')
+        answers = read_all(connection)
+    assert len(answers) == 3
+    assert all("result" in answer for answer in answers), answers
+
+
 def test_every_second_picture_is_passed_over_as_agreed(server: Running) -> None:
     with opened(server, policy="block", every=2) as connection:
         read(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -35,7 +36,7 @@ def error_message(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    message: dict[str, Any] = {"type": "answer", "index": answer.index, "time_s": answer.time_s}
+    message: dict[str, Any] = {"type": "answer", "index": answer.index, "time_s": _finite(answer.time_s)}
     match answer.outcome:
         case FrameResult() as result:
             message["result"] = frame_to_json(result)
@@ -52,6 +53,11 @@ def _answer(answer: Answer) -> dict[str, Any]:
 def _going_away(away: GoingAway) -> dict[str, Any]:
     message = {"type": "going_away", "reason": away.reason, "grace_ms": away.grace_ms}
     return message | ({"resume_token": _text(away.resume_token)} if away.resume_token else {})
+
+
+def _finite(number: float) -> float | None:
+    """A number that JSON has; None for one that it has not, which only a refused frame holds."""
+    return number if math.isfinite(number) else None
 
 
 def _text(token: bytes) -> str:

@@ -11,12 +11,15 @@ from PIL import UnidentifiedImageError
 
 from partstream_core.errors import EmptyUploadError, NoFramesError
 from partstream_core.results import VideoInfo
+from partstream_server.decode import jpeg
 from partstream_server.decode.container import ContainerSource
 from partstream_server.decode.frame import Frame, MediaLimits, Picture, PictureSource, fit_within
 from partstream_server.decode.still import FolderSource, StillSource, looks_like_still
 from partstream_server.decode.vectors import BlockMotion
 
 _USUAL_RATE = 25.0
+_MOST_JPEG_BYTES = 32 * 1024**2
+"""Of a file, looked through for a second JPEG."""
 
 
 class VideoReader:
@@ -154,6 +157,17 @@ def open_video(
         raise
 
 
+def _is_motion_jpeg(file: BinaryIO, head: bytes) -> bool:
+    """Whether a file is a raw stream of JPEGs, by its name or by its first two pictures."""
+    if not head.startswith(jpeg.START):
+        return False
+    if str(getattr(file, "name", "")).lower().endswith((".mjpg", ".mjpeg")):
+        return True
+    data = file.read(_MOST_JPEG_BYTES)
+    file.seek(0)
+    return jpeg.is_motion(data)
+
+
 def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSource:
     try:
         file.seek(0)
@@ -161,8 +175,7 @@ def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSour
         file.seek(0)
         if not head:
             raise EmptyUploadError("the file is empty")
-        motion_jpeg = str(getattr(file, "name", "")).lower().endswith((".mjpg", ".mjpeg"))
-        if looks_like_still(head) and not motion_jpeg:
+        if looks_like_still(head) and not _is_motion_jpeg(file, head):
             try:
                 return StillSource(file, limits)
             except UnidentifiedImageError:

@@ -7,7 +7,9 @@ animated PNG and WebP. GIF is left to PyAV.
 from __future__ import annotations
 
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,9 +21,9 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from partstream_core.errors import FrameTooLargeError, NoFramesError
-from partstream_server.decode.container import turn_of, upright_rgb
+from partstream_core.errors import FrameTooLargeError, NoFramesError, NotAVideoError
 from partstream_server.decode.frame import Image, MediaLimits, Picture
+from partstream_server.decode.turn import TurnReader, upright_rgb
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
@@ -29,8 +31,13 @@ _ANIMATED = ("PNG", "WEBP", "AVIF")
 FOLDER_FRAME_RATE = 25.0
 """Frames a second of a folder of images, which has no clock of its own."""
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, RuntimeError),
+    *(ArithmeticError, struct.error, zlib.error),
+)
 """What Pillow's decoders raise on a broken file (SyntaxError: a broken PNG)."""
+_TEXT_BOMB = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY", "Too much memory used in text chunks")
+_ONLY_THIS_FILE = {"protocol_whitelist": "pipe"}
 
 
 def looks_like_still(head: bytes) -> bool:
@@ -51,11 +58,17 @@ class StillSource:
         Raises:
             FrameTooLargeError: The header tells a size over the limits.
             UnidentifiedImageError: The file is not an image of these formats.
+            NotAVideoError: Its header is damaged, or holds more text than is read.
         """
-        self._file = file
+        self._file, self._limits = file, limits
         self._image = open_within_limits(file, limits)
-        self._num_pictures = _num_pictures(self._image)
-        self._animated = self._num_pictures > 1
+        try:
+            self._num_pictures = _num_pictures(self._image)
+        except UNREADABLE as error:
+            raise NotAVideoError(f"the image is damaged: {error}") from None
+        # an animated PNG may begin with a picture for those who show no animations
+        self._first = 1 if self._num_pictures > 1 and self._image.info.get("default_image") else 0
+        self._animated = self._num_pictures - self._first > 1
         self._num_damaged = 0
 
     @property
@@ -78,13 +91,14 @@ class StillSource:
     def pictures(self) -> Iterator[Picture]:
         """The image, or each frame of the animation."""
         time_ms = 0.0
-        for number in range(self._num_pictures):
+        for number in range(self._first, self._num_pictures):
             try:
                 self._image.seek(number)
                 pixels = to_rgb(self._image)
-            except _UNREADABLE:
+            except UNREADABLE as error:
+                _refuse_bomb(error)
                 self._num_damaged += 1
-                if number == 0 and (salvaged := self._salvage()) is not None:
+                if number == self._first and (salvaged := self._salvage()) is not None:
                     yield Picture(0.0, 0.0, partial(_same, salvaged))
                 return
             duration_ms = float(self._image.info.get("duration") or 100.0) if self._animated else 0.0
@@ -95,10 +109,11 @@ class StillSource:
         """What FFmpeg, which keeps the rows before the damage, makes of a broken image."""
         self._file.seek(0)
         try:
-            with av.open(self._file, "r") as container:
+            with av.open(self._file, "r", container_options=dict(_ONLY_THIS_FILE)) as container:
                 frame = next(container.decode(video=0))
-                return upright_rgb(frame, turn_of(frame))
-        except (av.error.FFmpegError, StopIteration, IndexError):
+                self._limits.check_size(frame.width, frame.height)
+                return upright_rgb(frame, TurnReader().turn(frame))
+        except (av.error.FFmpegError, StopIteration, *UNREADABLE):
             return None
 
     def close(self) -> None:
@@ -153,7 +168,7 @@ class FolderSource:
             with path.open("rb") as file:
                 try:
                     source = StillSource(file, self._limits)
-                except UnidentifiedImageError:
+                except (UnidentifiedImageError, NotAVideoError):
                     self._num_damaged += 1
                     continue
                 first = next(source.pictures(), None)
@@ -188,14 +203,39 @@ def open_within_limits(file: BinaryIO, limits: MediaLimits) -> PillowImage.Image
             image = PillowImage.open(file, formats=known)
     except PillowImage.DecompressionBombError as error:
         raise FrameTooLargeError(f"the image is too large: {error}") from None
+    except UnidentifiedImageError:
+        raise
+    except UNREADABLE as error:
+        _refuse_bomb(error)
+        raise NotAVideoError(f"the image is damaged: {error}") from None
     limits.check_size(*image.size)
     return image
+
+
+def _refuse_bomb(error: Exception) -> None:
+    """Refuse an image whose compressed text is far larger than its file; FFmpeg would unpack it.
+
+    Raises:
+        NotAVideoError: That is what an error of Pillow says.
+    """
+    if any(word in str(error) for word in _TEXT_BOMB):
+        raise NotAVideoError("the image holds more text than is read") from None
+
+
+def _upright(image: PillowImage.Image) -> PillowImage.Image:
+    """An image turned by its EXIF orientation, or as it is stored where that is damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF blocks
+        try:
+            return ImageOps.exif_transpose(image)
+        except UNREADABLE:
+            return image
 
 
 def to_rgb(image: PillowImage.Image) -> Image:
     """Decode to upright 8-bit RGB: 16-bit samples lose their low byte, transparency shows white."""
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I;16"):
         grey = (np.asarray(upright) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)

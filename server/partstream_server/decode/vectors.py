@@ -134,7 +134,10 @@ def _past_vectors(frame: VideoFrame) -> npt.NDArray[Any]:
 
     The container of side data is made apart from the frame: one that the frame knew would keep it alive.
     """
-    container: Mapping[str, Any] = av.sidedata.sidedata.SideDataContainer(frame)  # type: ignore[call-arg]
+    try:
+        container: Mapping[str, Any] = av.sidedata.sidedata.SideDataContainer(frame)  # type: ignore[call-arg]
+    except ValueError:  # one is of a type that PyAV has no name for
+        return np.zeros(0, [("source", "i4")])
     data = container.get("MOTION_VECTORS")
     if data is None:
         return np.zeros(0, [("source", "i4")])

@@ -14,8 +14,9 @@ from av.container import InputContainer
 
 from partstream_core.errors import FrameTooLargeError, PartstreamError
 from partstream_server.decode import MediaLimits
-from partstream_server.decode.container import Turn, limit_pixels, turn_of, upright_rgb
+from partstream_server.decode.container import limit_pixels
 from partstream_server.decode.frame import Image
+from partstream_server.decode.turn import TurnReader, upright_rgb
 from partstream_server.sources.address import PORTS, READ_TIMEOUT_S, Rules, check_url, connect, file_of
 from partstream_server.sources.errors import SourceFailedError, SourceForbiddenError
 from partstream_server.sources.http import HttpBody
@@ -113,7 +114,7 @@ class Capture:
         """
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
-        turns: dict[int, Turn] = {}
+        turns = TurnReader()
         packets = self._container.demux(stream)
         while True:
             try:
@@ -127,11 +128,8 @@ class Capture:
                 return
             for frame in decoded:
                 self._limits.check_size(frame.width, frame.height)
-                if frame.rotation not in turns:  # reading side data keeps its frame alive
-                    turns[frame.rotation] = turn_of(frame)
-                turn = turns[frame.rotation]
                 time_s = None if frame.pts is None else float(frame.pts * (frame.time_base or 0))
-                yield time_s, upright_rgb(frame, turn)
+                yield time_s, upright_rgb(frame, turns.turn(frame))
 
     def close(self) -> None:
         """Release everything."""

@@ -12,13 +12,12 @@ from PIL import UnidentifiedImageError
 
 from partstream_core.errors import EmptyUploadError, NotAVideoError, TruncatedError
 from partstream_server.decode.frame import Image, MediaLimits
-from partstream_server.decode.still import open_within_limits, to_rgb
+from partstream_server.decode.jpeg import end_of
+from partstream_server.decode.still import UNREADABLE, open_within_limits, to_rgb
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP")
-_JPEG_START: Final = b"\xff\xd8\xff"
-_JPEG_END: Final = b"\xff\xd9"
-_PADDING: Final = 64
-"""Bytes after a JPEG's end that cameras leave there."""
+_JPEGS: Final = ("JPEG", "MPO")
+"""MPO: a JPEG with further ones behind it, which are not read."""
+_FORMATS: Final = (*_JPEGS, "PNG", "WEBP")
 
 
 def to_pixels(image: bytes | Image, limits: MediaLimits) -> Image:
@@ -39,10 +38,10 @@ def to_pixels(image: bytes | Image, limits: MediaLimits) -> Image:
         with open_within_limits(io.BytesIO(image), limits) as header:
             if header.format not in _FORMATS:
                 raise NotAVideoError(f"a frame is a JPEG, PNG or WebP, not {header.format}")
-            return _read_jpeg(image) if header.format == "JPEG" else to_rgb(header)
+            return _read_jpeg(image) if header.format in _JPEGS else to_rgb(header)
     except UnidentifiedImageError:
         raise NotAVideoError(f"these {len(image)} bytes are no JPEG, PNG or WebP") from None
-    except (OSError, SyntaxError, ValueError, EOFError, PillowImage.DecompressionBombError) as error:
+    except (*UNREADABLE, PillowImage.DecompressionBombError, cv2.error) as error:
         if "truncated" in str(error):
             raise TruncatedError(f"the picture is cut short: {error}") from None
         raise NotAVideoError(f"the picture is damaged: {error}") from None
@@ -50,7 +49,7 @@ def to_pixels(image: bytes | Image, limits: MediaLimits) -> Image:
 
 def _read_jpeg(data: bytes) -> Image:
     """OpenCV reads JPEGs in half of Pillow's time, and conceals a missing end; so that is looked for."""
-    if _JPEG_END not in data[-_PADDING:]:
+    if end_of(data) is None:
         raise TruncatedError("the JPEG is cut short: it has no end")
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if pixels is None:

@@ -16,9 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Protocol, Self
 
-import numpy as np
-
-from partstream_core.errors import MediaError, PartstreamError
+from partstream_core.errors import MediaError, OptionError, PartstreamError
 from partstream_core.results import FrameResult
 from partstream_server.decode.frame import Image
 from partstream_server.session import Session
@@ -237,14 +235,14 @@ class Stream:
     def _check(self, frame: InputFrame) -> None:
         if not self._last_index < frame.index < MAX_INDEX:
             raise FrameIndexError(f"frame {frame.index} came after frame {self._last_index}")
-        if not math.isfinite(frame.time_s) or frame.time_s < self._last_time_s:
+        if not math.isfinite(frame.time_s):
+            raise OptionError(f"time_s must be a finite number, got {frame.time_s}")
+        if frame.time_s < self._last_time_s:
             raise TimeWentBackError(
                 f"frame {frame.index} is at {frame.time_s:g} s, the one before it at {self._last_time_s:g} s"
             )
         if isinstance(frame.image, MediaError):
             raise frame.image
-        if isinstance(frame.image, np.ndarray):
-            self.check_shape(frame.image)
 
     def check_shape(self, image: Image) -> None:
         """Refuse a frame of another size than the first one.

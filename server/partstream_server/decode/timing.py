@@ -1,0 +1,109 @@
+"""The clock of a container: when its frames are shown, and how long it is by its headers."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+_RESTARTING: Final = frozenset({"mpegts", "mpeg"})
+"""Formats whose clock may begin anew in the middle; FFmpeg takes their duration from the last time stamp."""
+_LONGEST_GAP_S: Final = 60.0
+"""Between frames of such a format; a longer one is a clock that began anew."""
+_ENDS: Final = frozenset({"matroska", "webm"})
+"""Formats whose headers tell the time of the end, which a recording that begins late has far from 0."""
+_UNORDERED: Final = "avi"
+"""A format without presentation times."""
+
+
+class ContainerClock:
+    """Presentation times of one stream's frames."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, *, usual_step_s: float) -> None:
+        self._container, self._stream = container, stream
+        self._names = frozenset(container.format.name.split(","))
+        self._usual_step_s = usual_step_s
+        self._waiting: list[int] | None = [] if _UNORDERED in self._names else None
+        """Decoding times of packets that are not shown yet."""
+        self._last_s: float | None = None
+        self._shift_s = 0.0
+        self.restarted = False
+        """Whether the clock jumped."""
+
+    def sees(self, packet: Packet[VideoStream]) -> None:
+        """Note a packet before it is decoded."""
+        if self._waiting is not None and packet.dts is not None and packet.size:
+            heapq.heappush(self._waiting, packet.dts)
+
+    def loses(self, packet: Packet[VideoStream]) -> None:
+        """Forget a packet that could not be decoded."""
+        if self._waiting and packet.dts in self._waiting:
+            self._waiting.remove(packet.dts)
+            heapq.heapify(self._waiting)
+
+    def time_s(self, frame: VideoFrame) -> float | None:
+        """The time of the next frame shown; None where the container does not tell.
+
+        Frames of AVI are shown at the decoding times of its packets, in order. A clock that jumps back, or in
+        a broadcast format far ahead, goes on from the frame before.
+        """
+        if self._waiting:
+            return float(heapq.heappop(self._waiting) * (self._stream.time_base or 0))
+        if frame.pts is None:
+            return None
+        raw_s = float(frame.pts * (frame.time_base or 0))
+        if self._last_s is not None:
+            jump_s = raw_s - self._last_s
+            if jump_s < 0 or (jump_s > _LONGEST_GAP_S and self._names & _RESTARTING):
+                self._shift_s += self._usual_step_s - jump_s
+                self.restarted = True
+        self._last_s = raw_s
+        return raw_s + self._shift_s
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the duration stands in headers, so that a longer video can be refused at once."""
+        return not self._names & _RESTARTING
+
+    @property
+    def duration_s(self) -> float | None:
+        """Declared duration of the video stream, or of the container."""
+        own = self.own_duration_s
+        return own if own is not None else self._container_duration_s()
+
+    @property
+    def own_duration_s(self) -> float | None:
+        """Declared duration of the video stream alone."""
+        stream = self._stream
+        if self.restarted:
+            return None
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        if (tag := stream.metadata.get("DURATION")) and (end_s := _seconds(tag)) is not None:
+            return self._length_s(end_s)
+        return self._container_duration_s() if len(self._container.streams) == 1 else None
+
+    def _container_duration_s(self) -> float | None:
+        if self.restarted or not self._container.duration:
+            return None
+        return self._length_s(self._container.duration / av.time_base)
+
+    def _length_s(self, declared_s: float) -> float:
+        """How long a video is whose headers tell this."""
+        begin_s = (self._container.start_time or 0) / av.time_base
+        ends = bool(self._names & _ENDS) and begin_s <= declared_s
+        return declared_s - begin_s if ends else declared_s
+
+
+def _seconds(clock: str) -> float | None:
+    """Seconds of HH:MM:SS.fraction, as Matroska's tags spell durations."""
+    try:
+        hours, minutes, seconds = clock.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
