@@ -113,7 +113,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(server:
 
     with socket.create_connection(server.address) as connection:
         connection.sendall(
-            b"POST /parse HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n"
+            b"POST /parse HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 9000000\r\nExpect: 100-continue\r\n\r\n"
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
 

@@ -129,7 +129,9 @@ def test_before_the_bundle_is_loaded_requests_are_told_to_come_back(tmp_path: Pa
     app = create_app(Settings(temp_dir=tmp_path))  # never started, so nothing is loaded
 
     async def ask() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
             models, ready = await client.get("/v1/models"), await client.get("/readyz")
             for answer in (models, ready, await client.post("/parse", content=b"x")):
                 assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")

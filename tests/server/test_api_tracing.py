@@ -27,7 +27,7 @@ def test_every_request_is_a_span_named_by_its_route(engine: Engine, tmp_path: Pa
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return [(await http.get(path)).status_code for path in ("/readyz", "/v1/sources/nothing")]
 
     assert asyncio.run(ask()) == [200, 404]

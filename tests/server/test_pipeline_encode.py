@@ -74,7 +74,7 @@ def filled(mask: Polygons) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
             assert x0 == x1 or y0 == y1, "an edge runs along the pixels"
             if x0 == x1:
                 crossings[int(min(y0, y1)) : int(max(y0, y1)), int(x0)] += 1
-    return crossings.cumsum(axis=1)[:, :width] % 2 == 1
+    return np.asarray(crossings.cumsum(axis=1)[:, :width] % 2 == 1, bool)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -115,7 +115,7 @@ def test_outlines_filled_are_the_mask_of_any_shape(
     mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
 ) -> None:
     rings = tuple(tuple(ring.ravel().astype(float).tolist()) for ring in outlines(mask))
-    assert np.array_equal(filled(Polygons(mask.shape, rings)), mask)
+    assert np.array_equal(filled(Polygons((mask.shape[0], mask.shape[1]), rings)), mask)
     drawn = np.zeros(mask.shape, bool)
     for ring in rings:  # COCO's own rasteriser, a ring at a time
         drawn ^= rle_of_coco(ring, mask.shape)

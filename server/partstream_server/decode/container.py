@@ -7,6 +7,7 @@ video cannot make the server open other files or addresses.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ from partstream_core.errors import (
     NoVideoStreamError,
     TruncatedError,
 )
+from partstream_server.decode.deinterlace import Deinterlacer
 from partstream_server.decode.frame import MediaLimits, Picture
 from partstream_server.decode.timing import ContainerClock
 from partstream_server.decode.turn import Turn, TurnReader, upright_rgb
@@ -95,7 +97,14 @@ class ContainerSource:
         return self._num_damaged
 
     def pictures(self) -> Iterator[Picture]:
-        """Pictures in presentation order."""
+        """Pictures in presentation order; interlaced ones are deinterlaced."""
+        for frame, shown in self._shown():
+            read = partial(upright_rgb, frame, shown.turn)
+            yield Picture(shown.time_s, shown.duration_s, read, shown.motion)
+        self._num_damaged = max(self._num_damaged, self._num_missing())
+
+    def _shown(self) -> Iterator[tuple[VideoFrame, _Shown]]:
+        progressive = Deinterlacer[_Shown]()
         for frame in self._frames():
             self._num_pictures += 1
             self._num_damaged += frame.is_corrupt
@@ -106,8 +115,8 @@ class ContainerSource:
                 self._begin_s = time_s or 0.0
             self._end_s = max(self._end_s, (time_s or 0.0) + duration_s)
             turn = self._turns.turn(frame)
-            yield Picture(time_s, duration_s, partial(upright_rgb, frame, turn), self._motion(frame, turn))
-        self._num_damaged = max(self._num_damaged, self._num_missing())
+            yield from progressive.push(frame, _Shown(time_s, duration_s, turn, self._motion(frame, turn)))
+        yield from progressive.finish()
 
     def _motion(self, frame: VideoFrame, turn: Turn) -> BlockMotion | None:
         return turn.apply_to_motion(self._vectors.motion(frame)) if self._vectors else None
@@ -148,6 +157,16 @@ class ContainerSource:
         """Release the file."""
         self._container.close()
         self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is known of a frame before its pixels are final."""
+
+    time_s: float | None
+    duration_s: float
+    turn: Turn
+    motion: BlockMotion | None
 
 
 def limit_pixels(stream: VideoStream, limits: MediaLimits) -> None:

@@ -19,7 +19,8 @@ from av.video.frame import VideoFrame
 from partstream_server.decode.frame import Image
 from partstream_server.decode.vectors import BlockMotion
 
-_UNKNOWN_TYPES: Final = range(max(kind.value for kind in Type) + 1, max(kind.value for kind in Type) + 17)
+_NEWEST_NAMED: Final = max(cast(int, kind.value) for kind in Type)
+_UNKNOWN_TYPES: Final = range(_NEWEST_NAMED + 1, _NEWEST_NAMED + 17)
 """Types of side data that FFmpeg may have and PyAV has no name for, such as EXIF."""
 
 
