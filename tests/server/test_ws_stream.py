@@ -279,7 +279,7 @@ def test_streams_beyond_the_limit_are_refused_and_let_in_once_there_is_room(serv
 
 
 def test_two_hundred_at_once_against_a_limit_leave_nothing_behind(serve: Serve) -> None:
-    server = serve(max_streams=32)
+    server = serve(max_streams=32, opening_timeout_s=PATIENCE_S)
 
     async def one(everyone: asyncio.Barrier) -> str:
         async with connect(address(server), open_timeout=PATIENCE_S) as connection:

@@ -87,11 +87,10 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
     return UploadTooLargeError(f"the upload is larger than the limit of {max_bytes} bytes")
 
 
-def too_slow(limits: UploadLimits, wait_s: float) -> UploadTimeoutError:
-    """The error of an upload whose next piece did not come within a wait."""
-    if wait_s < limits.timeout_s:
-        return UploadTimeoutError(f"the upload is slower than {limits.min_rate} bytes a second")
-    return UploadTimeoutError(f"nothing came for {limits.timeout_s:g} seconds")
+def too_slow(limits: UploadLimits) -> UploadTimeoutError:
+    """The error of an upload whose next piece came too late."""
+    rate = f", or it is slower than {limits.min_rate} bytes a second" if limits.min_rate else ""
+    return UploadTimeoutError(f"the upload stood still for {limits.timeout_s:g} seconds{rate}")
 
 
 async def receive_upload(
@@ -140,7 +139,7 @@ async def _pieces(request: Request, limits: UploadLimits, *, max_bytes: int) -> 
                 with anyio.fail_after(wait_s):
                     piece = await anext(stream, None)
             except TimeoutError:
-                raise too_slow(limits, wait_s) from None
+                raise too_slow(limits) from None
             if piece is None:
                 return
             num_bytes += len(piece)

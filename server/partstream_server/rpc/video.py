@@ -111,7 +111,7 @@ async def _next(
         async with asyncio.timeout(wait_s):
             message: object = await context.read()
     except TimeoutError:
-        raise too_slow(limits, wait_s) from None
+        raise too_slow(limits) from None
     return message if isinstance(message, service_pb2.ParseVideoRequest) else None
 
 
