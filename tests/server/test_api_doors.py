@@ -154,7 +154,7 @@ def test_clients_that_send_a_byte_at_a_time_hold_no_place(serve: Serve) -> None:
             if len(answers) == len(slow):
                 break
         assert sorted(answers) == [0, 1]
-        assert all(b" 408 " in answer and b"slower than 10000 bytes" in answer for answer in answers.values())
+        assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers.values())
     server.check_unharmed()
 
 
