@@ -182,3 +182,10 @@ def test_a_head_that_never_ends_is_not_waited_for(serve: Serve, sent: bytes) -> 
         connection.sendall(sent)
         while connection.recv(4096):
             pass
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
+def test_monitors_may_ask_for_the_head_alone(server: Running, path: str) -> None:
+    answer, whole = server.http.head(path), server.http.get(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == whole.headers["content-type"]

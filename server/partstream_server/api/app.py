@@ -14,6 +14,7 @@ from partstream_core.errors import PartstreamError
 from partstream_server import __version__
 from partstream_server.api import live, pages, parse, sources, status
 from partstream_server.api.guard import Guard
+from partstream_server.api.head import Heads
 from partstream_server.api.observe import Observer
 from partstream_server.api.problems import add_problem_handlers
 from partstream_server.api.query import OPTIONS
@@ -86,6 +87,7 @@ def create_app(
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access, hosts=HostRule.of(settings))
     app.add_middleware(Observer, metrics=service.metrics, tracing=tracing)
+    app.add_middleware(Heads)
     return app
 
 
