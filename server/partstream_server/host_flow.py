@@ -45,7 +45,9 @@ def host_flow(
         return dis_flow(current.half_grey_hw, reference.half_grey_hw, stride=stride)
     rows, columns = motion.vectors_2hw.shape[1:]
     cells_2 = np.array([columns / motion.width, rows / motion.height], np.float32)
-    return between_sizes(motion.vectors_2hw * cells_2[:, None, None], height=height, width=width)
+    height, width = current.content_height // stride, current.content_width // stride
+    flow_2hw = between_sizes(motion.vectors_2hw * cells_2[:, None, None], height=height, width=width)
+    return current.over_padding(flow_2hw)
 
 
 def led_on(since_key: BlockMotion | None, motion: BlockMotion | None, *, first: bool) -> BlockMotion | None:

@@ -66,12 +66,13 @@ class View:
         columns = map_XHW.shape[-1] * self.content_width // width
         return map_XHW[..., :rows, :columns]
 
-    def over_padding(self, map_HW: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A map over the frame, [H, W], with zeros over the padding."""
+    def over_padding(self, map_XHW: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A map over the frame, [..., H, W], with zeros over the padding."""
         height, width = self._small.shape[:2]
-        below = map_HW.shape[0] * height // self.content_height - map_HW.shape[0]
-        right = map_HW.shape[1] * width // self.content_width - map_HW.shape[1]
-        return np.pad(map_HW, ((0, below), (0, right)))
+        rows, columns = map_XHW.shape[-2:]
+        below = rows * height // self.content_height - rows
+        right = columns * width // self.content_width - columns
+        return np.pad(map_XHW, [(0, 0)] * (map_XHW.ndim - 2) + [(0, below), (0, right)])
 
     def release_tensors(self) -> None:
         """Free the normalised images; they are made again where they are asked for."""

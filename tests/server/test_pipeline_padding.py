@@ -9,10 +9,11 @@ from partstream_core import rle
 from partstream_core.manifest import InputSpec
 from partstream_core.results import FrameResult
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
-from partstream_server.decode import Frame
+from partstream_server.decode import BlockMotion, Frame
 from partstream_server.decode.frame import Image
 from partstream_server.engine import Engine
 from partstream_server.figures import scene
+from partstream_server.host_flow import host_flow
 from partstream_server.infer import View, network_size, padded_size
 from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
 
@@ -101,3 +102,16 @@ def test_maps_are_cut_and_extended_to_the_padded_frame(engine: Engine) -> None:
     extended = view.over_padding(cut)
     assert np.array_equal(extended[:64], cut)
     assert not extended[64:].any()
+
+
+def test_the_codecs_motion_lies_over_the_frame_and_not_over_the_padding(engine: Engine) -> None:
+    """Everything moved 16 pixels to the right and 8 down: 1 and 0.5 cells of a feature of stride 8."""
+    view = View(scene(1024, 512, 0), engine.bundle.manifest)
+    vectors_2hw = np.empty((2, 32, 64), np.float32)
+    vectors_2hw[0], vectors_2hw[1] = 16, 8
+    motion = BlockMotion(vectors_2hw, known=1.0, width=1024, height=512)
+    flow_2hw = host_flow(FlowSource.CODEC, view, view, stride=8, since_key=motion)
+    assert flow_2hw.shape == (2, 288 // 8, 512 // 8)
+    assert np.allclose(flow_2hw[0, :32], 1)
+    assert np.allclose(flow_2hw[1, :32], 0.5)
+    assert not flow_2hw[:, 32:].any()
