@@ -39,8 +39,6 @@ _DECODED_AHEAD = 3
 _AHEAD = 1
 MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
-MAX_WAITING_BYTES = 1 << 30
-"""Of frames that wait with their pixels."""
 
 
 class ParseOptions(BaseModel):
@@ -144,11 +142,12 @@ class MediaParser:
         )
         self._session = Session(manifest, config, clock=self._clock, keeps_pixels=with_pixels)
         self._with_pixels = with_pixels
-        every = 1 if with_skipped else options.every
+        limits, every = limits or MediaLimits(), 1 if with_skipped else options.every
         self._reader = open_video(source, limits, every=every, motion=schedule.flow is FlowSource.CODEC)
         if with_pixels:
+            num_waiting = _num_waiting(schedule, options.every if with_skipped else 1, options.max_frames)
             try:
-                _check_waiting(schedule, self._reader.info)
+                _check_waiting(num_waiting, self._reader.info, limits.max_waiting_bytes)
             except OptionError:
                 self._reader.close()
                 raise
@@ -232,22 +231,26 @@ class MediaParser:
         self.close()
 
 
-def _check_waiting(schedule: ScheduleConfig, video: VideoInfo) -> None:
+def _num_waiting(schedule: ScheduleConfig, every: int, max_frames: int | None) -> int:
+    """The most frames that wait for each other, with those in between that are passed over."""
+    if schedule.mode is not ScheduleMode.PAPER:
+        return 0
+    num_frames = schedule.interval * (1 + schedule.encoding_range) * every
+    return num_frames if max_frames is None else min(num_frames, max_frames)
+
+
+def _check_waiting(num_frames: int, video: VideoInfo, max_bytes: int) -> None:
     """Refuse a schedule whose frames, waiting with their pixels, would take too much memory.
 
     Raises:
         OptionError: They would.
     """
-    if schedule.mode is not ScheduleMode.PAPER:
-        return
-    frame_bytes = video.width * video.height * 3
-    num_bytes = schedule.interval * (1 + schedule.encoding_range) * frame_bytes
-    if num_bytes > MAX_WAITING_BYTES:
+    num_bytes = num_frames * video.width * video.height * 3
+    if num_bytes > max_bytes:
         raise OptionError(
-            f"schedule paper with an interval of {schedule.interval} would hold {num_bytes / 2**20:.0f} MB "
-            f"of {video.width}x{video.height} frames to draw on, the limit is "
-            f"{MAX_WAITING_BYTES / 2**20:.0f} MB: ask for a shorter interval, another schedule, or an "
-            "answer without pictures"
+            f"schedule paper would hold {num_frames} frames of {video.width}x{video.height} to draw on, "
+            f"{num_bytes / 2**20:.0f} MB, the limit is {max_bytes / 2**20:.0f} MB: ask for a shorter "
+            "interval, a smaller `every`, another schedule, or an answer without pictures"
         )
 
 

@@ -123,6 +123,12 @@ class Settings(BaseSettings):
         description="Memory of the network compiled for different shapes of pictures, in MB; shapes used "
         "least recently are dropped; 0: no limit. OpenVINO only.",
     )
+    waiting_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="Memory of frames that wait for the end of a segment to be drawn on (`schedule=paper` "
+        "and a video as the answer), in MB; a request that needs more is refused.",
+    )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Largest upload.")
     max_duration_s: float = Field(default=3600.0, gt=0, description="Longest video, in seconds.")
     max_dimension: int = Field(default=8192, ge=1, description="Longest side of a frame, in pixels.")

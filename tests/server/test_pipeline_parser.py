@@ -55,10 +55,29 @@ def test_frames_to_draw_on_keep_their_pixels_within_a_limit(
     large = tmp_path / "large.png"
     large.write_bytes(media.image(media.picture(width=4000, height=3000)))
     greedy = ParseOptions(schedule=ScheduleMode.PAPER, interval=100)
-    with pytest.raises(OptionError, match=r"would hold 3433 MB of 4000x3000 frames .* limit is 1024 MB"):
+    with pytest.raises(OptionError, match=r"100 frames of 4000x3000 to draw on, 3433 MB, the limit is 1024"):
         MediaParser(large, engine, greedy)
     with MediaParser(large, engine, greedy, with_pixels=False) as parser:
         assert parser.video.width == 4000
+    limits = MediaLimits(max_waiting_bytes=100 * 4000 * 3000 * 3)
+    with MediaParser(large, engine, greedy, limits=limits) as parser:
+        assert parser.video.width == 4000
+
+
+def test_frames_that_are_passed_over_while_others_wait_count_against_the_limit(
+    engine: Engine, clip: Path
+) -> None:
+    """Between two frames that are parsed, `every` leaves others to draw on, which wait with them."""
+    frame_bytes = 320 * 180 * 3
+    options = ParseOptions(schedule=ScheduleMode.PAPER, interval=3, every=4)
+    limits = MediaLimits(max_waiting_bytes=10 * frame_bytes)
+    with MediaParser(clip, engine, options, limits=limits) as parser:
+        assert [picture.frame.index for picture in parser] == [0, 4, 8]
+    with pytest.raises(OptionError, match="would hold 12 frames of 320x180"):
+        MediaParser(clip, engine, options, limits=limits, with_skipped=True)
+    shorter = options.model_copy(update={"max_frames": 10})
+    with MediaParser(clip, engine, shorter, limits=limits, with_skipped=True) as parser:
+        assert len(list(parser)) == 10
 
 
 def test_the_model_is_named(engine: Engine) -> None:

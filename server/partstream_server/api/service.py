@@ -86,6 +86,7 @@ class Service:
             max_height=settings.max_dimension,
             max_duration_s=settings.max_duration_s,
             max_frames=settings.max_frames,
+            max_waiting_bytes=settings.waiting_mb << 20,
         )
 
     async def load(self, opener: EngineOpener) -> None:

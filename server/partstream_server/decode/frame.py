@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import cv2
@@ -79,9 +79,11 @@ class MediaLimits:
     max_pixels: int = 64_000_000
     max_duration_s: float | None = None
     max_frames: int | None = None
+    max_waiting_bytes: int = 1 << 30
+    """Of frames that wait for the end of a segment with their pixels."""
 
     def __post_init__(self) -> None:
-        for name in ("max_width", "max_height", "max_pixels", "max_duration_s", "max_frames"):
+        for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
