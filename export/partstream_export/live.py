@@ -31,7 +31,7 @@ from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, Li
 
 TRAINING_DATA = (
     "Clothing Co-Parsing photos and labels (Yang, Luo, Lin, CVPR 2014; published under Apache-2.0)",
-    "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
+    "Trunk, pyramid and joint heads of MoveNet MultiPose Lightning (Google, Apache-2.0), unchanged",
     "Three of Intel's sample videos (intel-iot-devkit/sample-videos, CC BY 4.0), unlabelled, for the flow",
 )
 """What the recipes of this repository train the live network on."""

@@ -3,7 +3,7 @@
 What they compute is what `partstream_models.networks.live` computes; the order of work differs where that
 saves time on a CPU. Mask parameters are read at the chosen locations only, because there are K of them and
 thousands of locations. Embeddings are means of the identity map over the masks that are made anyway. Masks
-are doubled by two matrix products, which OpenVINO runs ten times faster than a resize of one-channel maps.
+are computed at stride 4 and pooled to stride 8 for the embeddings.
 
 Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations over all levels,
 K chosen detections, R rows (people), N pixels of a map, P parts.
@@ -22,11 +22,19 @@ from partstream_export.live_temporal import temporal_graphs
 from partstream_models.networks.condinst import LAYERS, MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.fcos import LEVELS, decode_boxes, level_locations
 from partstream_models.networks.identity import EMBEDDING_CHANNELS, pool_embeddings
-from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, Heads, LiveNetwork
+from partstream_models.networks.live import FEATURE_CHANNELS, MASK_STRIDE, Heads, LiveNetwork
+from partstream_models.networks.movenet import NUM_JOINTS
 
 IMAGE = floats("image", "batch", 3, "height", "width")
 FEATURE = floats("feature", "batch", FEATURE_CHANNELS, "height/8", "width/8")
-MASK_FEATURES = floats("mask_features", "batch", MASK_CHANNELS, "height/8", "width/8")
+MASK_FEATURES = floats("mask_features", "batch", MASK_CHANNELS, "height/4", "width/4")
+JOINT_MAPS = (
+    floats("joint_centers", "batch", 1, "height/4", "width/4"),
+    floats("joint_heatmaps", "batch", NUM_JOINTS, "height/4", "width/4"),
+    floats("joint_regression", "batch", 2 * NUM_JOINTS, "height/4", "width/4"),
+    floats("joint_offsets", "batch", 2 * NUM_JOINTS, "height/4", "width/4"),
+)
+"""As `partstream_models.networks.movenet.JointMaps` has them."""
 IDENTITY_MAP = floats("identity_map", "batch", EMBEDDING_CHANNELS, "height/8", "width/8")
 PROBES = (
     floats("person_logits", "batch", "locations"),
@@ -47,7 +55,11 @@ def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, .
     rows = (torch.zeros(5, NUM_MASK_PARAMETERS), torch.ones(5, 3), torch.zeros(5, dtype=torch.int64))
     return (
         GraphDefinition(
-            name="backbone", module=lean.backbone, inputs=(IMAGE,), outputs=(FEATURE,), example=(image,)
+            name="backbone",
+            module=BackboneGraph(lean),
+            inputs=(IMAGE,),
+            outputs=(FEATURE, *JOINT_MAPS),
+            example=(image,),
         ),
         GraphDefinition(
             name="heads",
@@ -80,13 +92,26 @@ def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, .
                 floats("embeddings", "rows", EMBEDDING_CHANNELS),
             ),
             example=(
-                torch.zeros(2, MASK_CHANNELS, 12, 8),
+                torch.zeros(2, MASK_CHANNELS, 24, 16),
                 torch.zeros(2, EMBEDDING_CHANNELS, 12, 8),
                 *rows,
             ),
         ),
         *over_time,
     )
+
+
+class BackboneGraph(nn.Module):
+    """The `backbone` graph: F and the joint maps."""
+
+    def __init__(self, network: LiveNetwork) -> None:
+        super().__init__()
+        self.backbone, self.joints = network.backbone, network.joints
+
+    def forward(self, image_BCHW: Tensor) -> tuple[Tensor, ...]:
+        """F, then the joint maps in the order of the definition."""
+        features = self.backbone.trunk(image_BCHW)
+        return (self.backbone.merge(features), *self.joints(features.pyramid))
 
 
 class HeadsGraph(nn.Module):
@@ -140,7 +165,7 @@ class InstancesGraph(nn.Module):
         """Masks at stride 4, [R, H/4, W/4], and embeddings of length one, [R, 64]."""
         height, width = mask_features_BCHW.shape[-2:]
         shared_RCN = mask_features_BCHW.flatten(2)[batch_index_R]
-        cells_2N = level_locations(height, width, FEATURE_STRIDE).T
+        cells_2N = level_locations(height, width, MASK_STRIDE).T
         away_R2N = (locations_R3[:, :2, None] - cells_2N) / locations_R3[:, 2:, None]
         z_RCN = torch.cat([shared_RCN, away_R2N], dim=1)
         start = 0
@@ -151,11 +176,10 @@ class InstancesGraph(nn.Module):
             if index < len(LAYERS) - 1:
                 z_RCN = z_RCN.relu()
             start = end
-        logits_RHW = z_RCN.reshape(-1, height, width)
-        doubled = _doubling(height) @ (logits_RHW @ _doubling(width).T)
-        weights_RN = logits_RHW.sigmoid().flatten(1)
+        masks_RHW = z_RCN.reshape(-1, height, width).sigmoid()
+        weights_RN = F.avg_pool2d(masks_RHW[:, None], 2).flatten(1)
         embeddings_RD = pool_embeddings(identity_map_BDHW, weights_RN, batch_index_R)
-        return doubled.sigmoid(), F.normalize(embeddings_RD, dim=-1)
+        return masks_RHW, F.normalize(embeddings_RD, dim=-1)
 
 
 def _locations(height: int, width: int) -> Tensor:
@@ -181,13 +205,3 @@ def _pointwise(convolution: nn.Conv2d, rows_BNC: Tensor) -> Tensor:
 def _softmax(logits_BPHW: Tensor) -> Tensor:
     """Softmax over channels, written for channels-last: that is how OpenVINO keeps a convolution's output."""
     return logits_BPHW.permute(0, 2, 3, 1).softmax(dim=-1).permute(0, 3, 1, 2)
-
-
-def _doubling(size: int) -> Tensor:
-    """The matrix that doubles a map's side as bilinear interpolation does, [2 * size, size].
-
-    Two samples lie a quarter cell before and after each cell's middle; beyond the outer middles values stay.
-    """
-    at = (torch.arange(2 * size, dtype=torch.float32) / 2 - 0.25).clamp(0, size - 1)
-    cells = torch.arange(size, dtype=torch.float32)
-    return (1 - (at[:, None] - cells).abs()).clamp(min=0)

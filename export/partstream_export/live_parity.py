@@ -17,7 +17,8 @@ from partstream_export.live_temporal import temporal_inputs, temporal_reference
 from partstream_export.parity import Difference, OnnxGraph, compare
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import all_locations, decode_boxes
-from partstream_models.networks.live import FEATURE_STRIDE, DenseOutputs, LiveNetwork, select
+from partstream_models.networks.live import MASK_STRIDE, DenseOutputs, LiveNetwork, select
+from partstream_models.networks.movenet import JointMaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _case_differences(
     network: LiveNetwork, graphs: LiveGraphs, case: Case, top_k: int, generator: torch.Generator
 ) -> list[Difference]:
     image = picture(case, generator)
-    feature = network.backbone(image)
+    feature, joints = network.feature_and_joints(image)
     dense = network.heads(feature, image)
     chosen = select(dense, image, top_k=top_k)
     inputs = {"feature": feature, "image": image}
@@ -78,7 +79,7 @@ def _case_differences(
     wanted = _instances_reference(dense, rows)
     name = str(case)
     return [
-        *compare("backbone", name, {"feature": feature}, backbone),
+        *compare("backbone", name, {"feature": feature} | _joint_maps(joints), backbone),
         *compare("heads, dense", name, _dense_reference(dense), graphs.probed_heads.run(inputs)),
         *compare("heads", name, _chosen_reference(dense, case, heads), heads),
         *compare("heads", name, {"scores in order": chosen.scores}, {"scores in order": heads["scores"]}),
@@ -124,6 +125,10 @@ def some_boxes(case: Case, generator: torch.Generator) -> Tensor:
     return boxes
 
 
+def _joint_maps(joints: JointMaps) -> dict[str, Tensor]:
+    return {f"joint_{name}": tensor for name, tensor in joints._asdict().items()}
+
+
 def _dense_reference(dense: DenseOutputs) -> dict[str, Tensor]:
     return {
         "person_logits": dense.person_logits,
@@ -163,14 +168,14 @@ def _instances_reference(dense: DenseOutputs, rows: Mapping[str, Tensor]) -> dic
     """Masks and embeddings of the rows, the embeddings by the mean over each mask one by one."""
     logits = mask_logits(
         rows["mask_features"], rows["mask_parameters"], rows["locations"], rows["batch_index"],
-        stride=FEATURE_STRIDE, doubled=False,
+        stride=MASK_STRIDE, doubled=False,
     )  # fmt: skip
     means = []
-    for picture, weights_HW in zip(rows["batch_index"], logits.sigmoid(), strict=True):
+    pooled = F.avg_pool2d(logits.sigmoid()[:, None], 2)[:, 0]
+    for picture, weights_HW in zip(rows["batch_index"], pooled, strict=True):
         weighted = (dense.identity_map[picture] * weights_HW).sum(dim=(1, 2))
         means.append(weighted / weights_HW.sum().clamp(min=1e-4))
-    masks = F.interpolate(logits[:, None], scale_factor=2.0, mode="bilinear", align_corners=False)[:, 0]
-    return {"masks": masks.sigmoid(), "embeddings": F.normalize(torch.stack(means), dim=-1)}
+    return {"masks": logits.sigmoid(), "embeddings": F.normalize(torch.stack(means), dim=-1)}
 
 
 def _some_rows(dense: DenseOutputs, case: Case, generator: torch.Generator) -> dict[str, Tensor]:

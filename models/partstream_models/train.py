@@ -24,6 +24,7 @@ from partstream_models.commands import (
 from partstream_models.data.batches import cache_statistics
 from partstream_models.data.ccp_cache import PhotoCache, training_ids
 from partstream_models.data.readers.formats import DataFormat
+from partstream_models.data.sources import SceneFolders
 from partstream_models.data.unlabelled import read_unlabelled
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.train_paper import PaperChoices, check_device, run_paper
@@ -33,8 +34,8 @@ from partstream_models.training.paper import PaperOptions
 from partstream_models.training.paper_recipes import PAPER_RECIPES
 from partstream_models.training.recipes import RECIPES, Recipe, Subject
 
-PRETRAINED = "deeplabv3_mnv2_pascal_quant.dequant.pt"
-"""What the trunk starts from: a MobileNetV2 that has learned to segment people."""
+PRETRAINED = "movenet_multipose.npz"
+"""What the live network starts from: MoveNet MultiPose."""
 
 _app = new_app()
 
@@ -93,6 +94,18 @@ def train(  # noqa: PLR0913 - the options of a command
     videos: Annotated[
         Path | None,
         typer.Option(file_okay=False, exists=True, help="Real clips, unlabelled; live-flow."),
+    ] = None,
+    backdrops: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="Folder of photos/, views/ and things/ without people; recipes that draw scenes.",
+        ),
+    ] = None,
+    empty_clips: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, exists=True, help="Clips without people; recipes that draw scenes."),
     ] = None,
     resnet: _Checkpoint = None,
     flownet: _Checkpoint = None,
@@ -160,7 +173,7 @@ def train(  # noqa: PLR0913 - the options of a command
         tensorboard=tensorboard,
         unlabelled=() if videos is None else read_unlabelled(videos),
     )
-    _train_live(plan, options, photos, cache)
+    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips))
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -174,7 +187,9 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
             raise ValueError(f"{option} {why}")
 
 
-def _train_live(plan: Recipe, options: RunOptions, photos: Callable[[], PhotoCache], cache: Path) -> None:
+def _train_live(
+    plan: Recipe, options: RunOptions, photos: Callable[[], PhotoCache], folders: SceneFolders
+) -> None:
     if options.start_from is not None:
         fresh = start_network(
             LiveNetwork(), options.start_from
@@ -185,7 +200,9 @@ def _train_live(plan: Recipe, options: RunOptions, photos: Callable[[], PhotoCac
             )
     read = photos()
     typer.echo(f"{len(read)} photos, {read.num_skipped} skipped")
-    typer.echo(f"averaged weights: {train_recipe(plan, read, cache_statistics(read, cache), options)}")
+    options = replace(options, sources=folders.read(read))
+    statistics = cache_statistics(read, folders.cache)
+    typer.echo(f"averaged weights: {train_recipe(plan, read, statistics, options)}")
 
 
 def find_recipe(name: str) -> Recipe:

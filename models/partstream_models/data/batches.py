@@ -21,6 +21,8 @@ from partstream_models.data.ccp_cache import COUNTS, PhotoCache
 from partstream_models.data.clips import draw_clip
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
+from partstream_models.data.scenes import SceneConfig, draw_scenes
+from partstream_models.data.sources import SceneSources
 
 T = TypeVar("T")
 RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")
@@ -72,6 +74,8 @@ class BatchConfig:
     """Share of the pairs of scenes that are two frames of a clip; the rest is drawn as `compose` says."""
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=2, max_people=8, speed=0.05))
     compose: ComposeConfig = field(default_factory=ComposeConfig)
+    scenes: SceneConfig | None = None
+    """Draw scenes (`data.scenes`) in place of what `compose` says."""
     box_centers: bool = False
     """Sample around box centers (FCOS) instead of inner centers (HVISNet)."""
 
@@ -102,9 +106,12 @@ class Batches(IterableDataset[Batch]):
         seed: int,
         first: int = 0,
         weights: npt.NDArray[np.float64] | None = None,
+        sources: SceneSources | None = None,
     ) -> None:
         super().__init__()
-        self._cache, self._config, self._weights = cache, config, weights
+        if config.scenes is not None and sources is None:
+            raise ValueError("scenes need sources")
+        self._cache, self._config, self._weights, self._sources = cache, config, weights, sources
         self._seed, self._first = seed, first
 
     def __iter__(self) -> Iterator[Batch]:
@@ -151,8 +158,13 @@ class Batches(IterableDataset[Batch]):
                 width=width,
                 config=config.clip,
                 weights=self._weights,
+                backdrops=None if self._sources is None else self._sources.backdrops,
             )
             return clip.scene(0), clip.scene(len(clip.images_THWC) - 1)
+        if config.scenes is not None and self._sources is not None:
+            return draw_scenes(
+                self._sources, rng, height=height, width=width, config=config.scenes, weights=self._weights
+            )
         return draw_pair(
             self._cache, rng, height=height, width=width, config=config.compose, weights=self._weights
         )

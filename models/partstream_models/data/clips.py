@@ -19,6 +19,7 @@ from partstream_models.data.clips_director import ClipConfig, Director, Shot
 from partstream_models.data.clips_layers import Float32Array, flow_of, new_canvas, put
 from partstream_models.data.clips_look import draw_look, film
 from partstream_models.data.compose import Scene
+from partstream_models.data.pictures import PictureCache
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -84,6 +85,7 @@ def draw_clip(
     width: int,
     config: ClipConfig,
     weights: FloatArray | None = None,
+    backdrops: PictureCache | None = None,
 ) -> Clip:
     """The clip of that number; it depends on the arguments alone.
 
@@ -95,6 +97,7 @@ def draw_clip(
         width: Width of the frames.
         config: What clips look like.
         weights: Chance of each photo to be picked for its person; equal where None.
+        backdrops: Sharp pictures without people, used for most shots in place of the photos' own.
     """
     rng = np.random.default_rng((seed, number))
     identities = np.zeros(0, np.int64)
@@ -106,7 +109,7 @@ def draw_clip(
         starts.append(int(rng.integers(1, config.num_frames)))
     ends = [*starts[1:], config.num_frames]
     shots = tuple(
-        Director(cache, rng, (height, width), end - start, config).shot(start, identities)
+        Director(cache, rng, (height, width), end - start, config, backdrops).shot(start, identities)
         for start, end in zip(starts, ends, strict=True)
     )
     return _drawn(shots, ends, identities, (height, width), rng)

@@ -15,6 +15,10 @@ from partstream_models.data.augment import random_texture
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips_layers import Backdrop, Layer, Sprite, cut_sprite, garment
 from partstream_models.data.clutter import add_clutter
+from partstream_models.data.pictures import PictureCache
+
+_PICTURE_SHARE = 0.85
+"""Of shots before a sharp picture, where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +102,9 @@ class Director:
         size: tuple[int, int],
         num_frames: int,
         config: ClipConfig,
+        backdrops: PictureCache | None = None,
     ) -> None:
+        self._backdrops = backdrops
         self._cache, self._rng, self._size, self._config = cache, rng, size, config
         self._num_frames = num_frames
         self._group: Group | None = None
@@ -225,6 +231,8 @@ class Director:
         image = random_texture(rng, height, width)
         if rng.random() > 0.15:
             image = self._cache[int(rng.integers(len(self._cache)))].backdrop_HWC
+        if self._backdrops is not None and rng.random() < _PICTURE_SHARE:
+            image = self._backdrops[int(rng.integers(len(self._backdrops)))]
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
         scale = max(height / image.shape[0], width / image.shape[1]) * float(rng.uniform(1.1, 2.2))

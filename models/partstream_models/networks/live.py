@@ -1,15 +1,15 @@
-"""The live network: people, parts, masks and identities from one light stride-8 feature map.
+"""The live network: people, joints, parts, masks and identities.
 
-A MobileNetV2 trunk and a light top-down neck make the feature map F (stride 8, 96 channels), which is all
-that a temporal path has to propagate. From F and a fresh stride-4 stem of the current image (edges stay sharp
-where F is propagated) the heads read detections (FCOS with inner-center sampling), CondInst masks, identity
-embeddings and the parsing map.
+MoveNet's trunk and pyramid, which keep the public weights, and a light top-down neck make the feature map F
+(stride 8, 96 channels), which is all that a temporal path propagates. From F and a fresh stride-4 stem of the
+current image (edges stay sharp where F is propagated) the heads compute detections (FCOS with inner-center
+sampling), CondInst masks, identity embeddings and the parsing map. Joints come from MoveNet's own heads.
 
 Shape suffixes: B batch, C channels, H and W network size (multiples of 32), L locations, K detections,
 P parts.
 
 Source: our small variant of HVISNet (one stage, identity branch, sampling) and ATEN (a parsing head on the
-feature that is propagated).
+feature that is propagated), on MoveNet MultiPose's trunk.
 """
 
 from pathlib import Path
@@ -28,15 +28,25 @@ from partstream_models.networks.fcos import LEVELS, all_locations, decode_boxes
 from partstream_models.networks.identity import IdentityHead
 from partstream_models.networks.layers import ConvNormAct, SeparableConv, SharedSeparableConv
 from partstream_models.networks.light_flow import LightFlow
-from partstream_models.networks.mobilenet_v2 import TAP_CHANNELS, MobileNetV2
+from partstream_models.networks.movenet import (
+    MOVENET_TAP_CHANNELS,
+    PYRAMID_CHANNELS,
+    JointHeads,
+    JointMaps,
+    MoveNetTaps,
+    MoveNetTrunk,
+)
 
 FEATURE_CHANNELS = 96
 FEATURE_STRIDE = 8
 STEM_CHANNELS = 32
+FUSED_CHANNELS = 64
+MASK_STRIDE = 4
+"""Network pixels between two mask features."""
 
 
 class DenseOutputs(NamedTuple):
-    """What the heads say at every location and pixel, before any selection."""
+    """Outputs of the heads at every location and pixel, before any selection."""
 
     person_logits: Tensor
     """[B, L]."""
@@ -49,30 +59,39 @@ class DenseOutputs(NamedTuple):
     identity_map: Tensor
     """Its mean over a person's mask is that person's embedding, [B, 64, H/8, W/8]."""
     mask_features: Tensor
-    """[B, 8, H/8, W/8]."""
+    """[B, 8, H/4, W/4]."""
     part_logits: Tensor
     """[B, P, H/4, W/4]."""
 
 
 class Backbone(nn.Module):
-    """Trunk and neck: an image to the feature map F."""
+    """Trunk, pyramid and neck: an image to the feature map F."""
 
     def __init__(self) -> None:
         super().__init__()
-        channels = FEATURE_CHANNELS
-        self.trunk = MobileNetV2()
-        self.context = ASPP(TAP_CHANNELS.stride32, channels, rates=(2, 4), separable=True)
-        self.lateral16 = ConvNormAct(TAP_CHANNELS.stride16, channels, activation=False)
-        self.lateral8 = ConvNormAct(TAP_CHANNELS.stride8, channels, activation=False)
+        channels, taps = FEATURE_CHANNELS, MOVENET_TAP_CHANNELS
+        self.trunk = MoveNetTrunk().requires_grad_(False)
+        self.context = ASPP(taps.stride32, channels, rates=(2, 4), separable=True)
+        self.lateral16 = ConvNormAct(taps.stride16, channels, activation=False)
+        self.lateral8 = ConvNormAct(taps.stride8, channels, activation=False)
+        # two by two cells at stride 4 become one at stride 8: thin limbs and joints are not averaged away
+        self.lateral4 = ConvNormAct(
+            taps.stride4 + PYRAMID_CHANNELS, channels, kernel_size=2, stride=2, activation=False
+        )
         self.refine16 = SeparableConv(channels, channels)
         self.refine8 = nn.Sequential(SeparableConv(channels, channels), SeparableConv(channels, channels))
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         """F, [B, 96, H/8, W/8], of an RGB image in [-1, 1]."""
-        taps = self.trunk(image_BCHW)
+        return self.merge(self.trunk(image_BCHW))
+
+    def merge(self, features: MoveNetTaps) -> Tensor:
+        """F of the trunk's and the pyramid's features."""
+        taps, pyramid = features
         x = self.context(taps.stride32)
         x = self.refine16(_double(x) + self.lateral16(taps.stride16))
-        feature: Tensor = self.refine8(_double(x) + self.lateral8(taps.stride8))
+        fine = self.lateral4(torch.cat([taps.stride4, pyramid], dim=1))
+        feature: Tensor = self.refine8(_double(x) + self.lateral8(taps.stride8) + fine)
         return feature
 
 
@@ -122,7 +141,7 @@ class DetectionHead(nn.Module):
 
 
 class ParsingHead(nn.Module):
-    """Part logits at stride 4 from F and the fresh stem of the current image, which it owns."""
+    """Part logits at stride 4 from F and the fresh stem of the current image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,21 +152,26 @@ class ParsingHead(nn.Module):
         )
         self.wide = nn.Sequential(*(SeparableConv(channels, channels) for _ in range(3)))
         self.near = nn.Sequential(SeparableConv(channels, channels), SeparableConv(channels, channels))
-        self.reduce = ConvNormAct(channels, 64)
-        self.fuse = nn.Sequential(SeparableConv(64 + STEM_CHANNELS, 64), SeparableConv(64, 64))
-        self.classify = nn.Conv2d(64, NUM_PARTS, 1)
+        fused = FUSED_CHANNELS
+        self.reduce = ConvNormAct(channels, fused)
+        self.fuse = nn.Sequential(SeparableConv(fused + STEM_CHANNELS, fused), SeparableConv(fused, fused))
+        self.classify = nn.Conv2d(fused, NUM_PARTS, 1)
 
-    def forward(self, feature_BCHW: Tensor, stem_BCHW: Tensor) -> Tensor:
-        """Part logits, [B, P, H/4, W/4], from F and the stem's output."""
+    def forward(self, feature_BCHW: Tensor, stem_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Part logits, [B, P, H/4, W/4], and what they are read from, [B, 64, H/4, W/4].
+
+        Args:
+            feature_BCHW: F.
+            stem_BCHW: The stem's output, at stride 4.
+        """
         wide = _double(self.wide(F.avg_pool2d(feature_BCHW, 2)))
         x = _double(self.reduce(self.near(feature_BCHW) + wide))
-        x = torch.cat([x, stem_BCHW], dim=1)
-        logits: Tensor = self.classify(self.fuse(x))
-        return logits
+        fused: Tensor = self.fuse(torch.cat([x, stem_BCHW], dim=1))
+        return self.classify(fused), fused
 
 
 class Heads(nn.Module):
-    """Everything that is read from F and the current image."""
+    """Detections, masks, identities and parts from F and the current image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,18 +180,16 @@ class Heads(nn.Module):
         self.parsing = ParsingHead()
         self.identity = IdentityHead(channels, STEM_CHANNELS)
         self.masks = nn.Sequential(
-            SeparableConv(channels, channels),
-            SeparableConv(channels, channels),
-            nn.Conv2d(channels, MASK_CHANNELS, 1),
+            SeparableConv(FUSED_CHANNELS, STEM_CHANNELS), nn.Conv2d(STEM_CHANNELS, MASK_CHANNELS, 1)
         )
 
     def forward(self, feature_BCHW: Tensor, image_BCHW: Tensor) -> DenseOutputs:
         """Dense outputs of F and the image it belongs to."""
         person, distances, center, parameters = self.detection(feature_BCHW)
         stem = self.parsing.stem(image_BCHW)
-        masks, parts = self.masks(feature_BCHW), self.parsing(feature_BCHW, stem)
+        parts, fused = self.parsing(feature_BCHW, stem)
         identity = self.identity(feature_BCHW, stem, image_BCHW)
-        return DenseOutputs(person, distances, center, parameters, identity, masks, parts)
+        return DenseOutputs(person, distances, center, parameters, identity, self.masks(fused), parts)
 
 
 class LiveTemporal(nn.Module):
@@ -190,13 +212,35 @@ class LiveNetwork(nn.Module):
     def __init__(self, *, temporal: bool = False) -> None:
         super().__init__()
         self.backbone = Backbone()
+        self.joints = JointHeads().requires_grad_(False)
         self.heads = Heads()
         self.temporal = LiveTemporal() if temporal else None
 
-    def forward(self, image_BCHW: Tensor) -> DenseOutputs:
-        """Dense outputs of RGB images in [-1, 1], height and width multiples of 32."""
-        outputs: DenseOutputs = self.heads(self.backbone(image_BCHW), image_BCHW)
+    def forward(self, image_BCHW: Tensor, features: MoveNetTaps | None = None) -> DenseOutputs:
+        """Dense outputs of images.
+
+        Args:
+            image_BCHW: RGB in [-1, 1], height and width multiples of 32.
+            features: The trunk's features of the images, where they have been computed already.
+        """
+        if features is None:
+            features = self.backbone.trunk(image_BCHW)
+        outputs: DenseOutputs = self.heads(self.backbone.merge(features), image_BCHW)
         return outputs
+
+    def feature_and_joints(self, image_BCHW: Tensor) -> tuple[Tensor, JointMaps]:
+        """F and the joint maps of RGB images in [-1, 1]."""
+        features = self.backbone.trunk(image_BCHW)
+        return self.backbone.merge(features), self.joints(features.pyramid)
+
+    def load_pretrained(self, path: Path) -> None:
+        """Take trunk, pyramid and joint heads from the public MoveNet MultiPose.
+
+        Raises:
+            ValueError: The file is missing, damaged or of another network.
+        """
+        self.backbone.trunk.load_pretrained(path)
+        self.joints.load_pretrained(path)
 
 
 def has_temporal(checkpoint: Path) -> bool:

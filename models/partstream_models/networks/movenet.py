@@ -110,6 +110,20 @@ class MoveNetTrunk(nn.Module):
             y = merge(up + lateral(below))
         return MoveNetTaps(Taps(taps[0], taps[1], taps[2], top), y)
 
+    def train_last(self, num_blocks: int) -> None:
+        """Let only the last blocks learn; the pyramid keeps its weights.
+
+        Raises:
+            ValueError: There are fewer blocks.
+        """
+        if not 0 <= num_blocks <= len(self.blocks):
+            raise ValueError(f"the trunk has {len(self.blocks)} blocks, asked to train {num_blocks}")
+        self.requires_grad_(False)
+        for block in self.blocks[len(self.blocks) - num_blocks :]:
+            block.requires_grad_(True)
+        self.last.requires_grad_(num_blocks > 0)
+        self.stem.requires_grad_(num_blocks == len(self.blocks))
+
     def load_pretrained(self, path: Path) -> None:
         """Take the trunk's and the pyramid's weights from the public model's file.
 

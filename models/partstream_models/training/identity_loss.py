@@ -56,7 +56,10 @@ class IdentityLoss(nn.Module):
 
 
 def visible_people(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Of all people who own enough cells: their cells (0 or 1, [R, N]), pictures [R] and identities [R]."""
+    """Cells (0 or 1, [R, N]), pictures [R] and identities [R] of people with a known identity.
+
+    People who own fewer than `MIN_CELLS` cells are left out.
+    """
     small_BN = batch.instances_BHW[:, 4::8, 4::8].flatten(1).to(device)
     picture_R = torch.repeat_interleave(
         torch.arange(len(batch.people)), torch.tensor([len(people.rows_N) for people in batch.people])
@@ -64,7 +67,7 @@ def visible_people(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, 
     rows_R = torch.cat([people.rows_N for people in batch.people]).to(device)
     identity_R = torch.cat([people.identities_N for people in batch.people]).to(device)
     weights_RN = (small_BN[picture_R] == rows_R[:, None]).float()
-    enough = weights_RN.sum(dim=1) >= MIN_CELLS
+    enough = (weights_RN.sum(dim=1) >= MIN_CELLS) & (identity_R >= 0)
     return weights_RN[enough], picture_R[enough], identity_R[enough]
 
 

@@ -16,10 +16,13 @@ from torch.utils.data import IterableDataset
 
 from partstream_models.data.batches import Batch, Batches, CacheStatistics, loader
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.sources import SceneSources
 from partstream_models.data.unlabelled import VideoFrames
 from partstream_models.data.videos import VideoBatch, VideoBatches
 from partstream_models.networks.live import LiveNetwork
+from partstream_models.networks.movenet import MoveNetTaps
 from partstream_models.training.flow_pairs import FlowBatches, FlowPairs, flow_terms
+from partstream_models.training.frozen_trunk import FrozenTrunk
 from partstream_models.training.losses import LiveLoss
 from partstream_models.training.recipes import Recipe, Subject
 from partstream_models.training.video import run_video, video_terms
@@ -60,6 +63,7 @@ def make_lesson(
     statistics: CacheStatistics,
     device: str,
     unlabelled: Sequence[VideoFrames] = (),
+    sources: SceneSources | None = None,
 ) -> Lesson:
     """The lesson of a recipe.
 
@@ -69,18 +73,24 @@ def make_lesson(
         statistics: Of the photos.
         device: Where the network is.
         unlabelled: Real clips, from which flow is learned too.
+        sources: Where scenes come from, for recipes of scenes.
+
+    Raises:
+        ValueError: The recipe draws scenes and there are no sources.
     """
+    if recipe.batches.scenes is not None and recipe.subject is not Subject.FLOW and sources is None:
+        raise ValueError(f"{recipe.name} draws scenes: it needs backdrops")
     if recipe.subject is Subject.FLOW:
         return FlowLesson(recipe, cache, device, unlabelled)
     if recipe.subject is Subject.VIDEO:
-        return VideoLesson(recipe, cache, statistics, device)
-    return PictureLesson(recipe, cache, statistics, device)
+        return VideoLesson(recipe, cache, statistics, device, sources)
+    return PictureLesson(recipe, cache, statistics, device, sources)
 
 
-def _live_loss(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> LiveLoss:
+def _live_loss(recipe: Recipe, num_identities: int, statistics: CacheStatistics, device: str) -> LiveLoss:
     return LiveLoss(
         config=recipe.loss,
-        num_identities=len(cache),
+        num_identities=num_identities,
         class_weights=torch.from_numpy(statistics.class_weights),
     ).to(device)
 
@@ -88,9 +98,19 @@ def _live_loss(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, d
 class PictureLesson:
     """Frames by themselves: backbone and heads."""
 
-    def __init__(self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        cache: PhotoCache,
+        statistics: CacheStatistics,
+        device: str,
+        sources: SceneSources | None = None,
+    ) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
-        self.loss = _live_loss(recipe, cache, statistics, device)
+        self._sources = sources
+        num_identities = len(cache) if sources is None else sources.num_identities
+        self.loss = _live_loss(recipe, num_identities, statistics, device)
+        self._trunk: FrozenTrunk | None = None
 
     def prepare(self, network: LiveNetwork) -> None:
         """Everything is trained."""
@@ -108,6 +128,7 @@ class PictureLesson:
             seed=self._recipe.seed,
             first=first,
             weights=self._statistics.photo_weights,
+            sources=self._sources,
         )
         return iter(loader(batches, num_workers=num_workers))
 
@@ -115,10 +136,19 @@ class PictureLesson:
         """The terms of `LiveLoss`."""
         images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
         images = images.contiguous(memory_format=torch.channels_last)
+        features = self._frozen_features(network, images)
         with torch.autocast(self._device, torch.bfloat16):
-            outputs = network(images)
+            outputs = network(images, features)
         found: dict[str, Tensor] = self.loss(outputs, batch)
         return found
+
+    def _frozen_features(self, network: LiveNetwork, images_BCHW: Tensor) -> MoveNetTaps | None:
+        """The trunk's features where it is frozen and OpenVINO can compute them."""
+        if self._device != "cpu" or self._recipe.trained_blocks or not FrozenTrunk.is_available():
+            return None
+        if self._trunk is None:
+            self._trunk = FrozenTrunk(network.backbone.trunk, num_threads=torch.get_num_threads())
+        return self._trunk(images_BCHW)
 
     def finish(self, network: LiveNetwork) -> None:
         """Centre the embeddings."""
@@ -128,9 +158,16 @@ class PictureLesson:
 class VideoLesson:
     """Clips: the temporal path, alone or with everything it works on."""
 
-    def __init__(self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, device: str) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        cache: PhotoCache,
+        statistics: CacheStatistics,
+        device: str,
+        sources: SceneSources | None = None,
+    ) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
-        self._pictures = PictureLesson(recipe, cache, statistics, device)
+        self._pictures = PictureLesson(recipe, cache, statistics, device, sources)
         self.loss = self._pictures.loss
 
     def prepare(self, network: LiveNetwork) -> None:

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.data.batches import CacheStatistics
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.sources import SceneSources
 from partstream_models.data.unlabelled import VideoFrames
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.training.lessons import make_lesson
@@ -40,6 +42,8 @@ class RunOptions:
     tensorboard: bool = False
     unlabelled: tuple[VideoFrames, ...] = ()
     """Real clips, which flow is learned from too."""
+    sources: SceneSources | None = None
+    """Where scenes come from; recipes of scenes need it."""
 
 
 def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions) -> Path:
@@ -68,11 +72,13 @@ class _Run:
         if options.start_from is not None:
             self.fresh = start_network(self.network, options.start_from)
         elif options.pretrained is not None and recipe.use_pretrained:
-            self.network.backbone.trunk.load_pretrained(options.pretrained)
-        self.network.backbone.trunk.freeze_first(recipe.frozen_blocks)
+            self.network.load_pretrained(options.pretrained)
+        self.network.backbone.trunk.train_last(recipe.trained_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
-        self.lesson = make_lesson(recipe, cache, statistics, options.device, options.unlabelled)
+        self.lesson = make_lesson(
+            recipe, cache, statistics, options.device, options.unlabelled, options.sources
+        )
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and self.lesson.learns(name))
         self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)
@@ -119,31 +125,47 @@ class _Run:
         bar.close()
 
     def train_step(self, batch: Any) -> dict[str, float]:
-        """One update; a batch whose loss is not finite is skipped and counted."""
+        """One update; a batch whose loss or gradient is not finite changes nothing and is counted."""
         rate = _schedule(self.step, self.progress(), self.recipe.warmup_steps)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * rate
         self.lesson.prepare(self.network)
+        statistics = [(buffer, buffer.clone()) for buffer in self._buffers()]
         terms = self.lesson.terms(self.network, batch)
         total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            self.skipped += 1
-            return {name: float(value.detach()) for name, value in terms.items()}
+        values = {name: float(value.detach()) for name, value in terms.items()}
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        if torch.isfinite(total):
+            total.backward()  # type: ignore[no-untyped-call]
+        if not torch.isfinite(total) or not self._gradient_is_finite():
+            for buffer, before in statistics:
+                buffer.copy_(before)
+            self.skipped += 1
+            return values
         self.optimiser.step()
         self._average()
-        return {"total": float(total.detach())} | {
-            name: float(value.detach()) for name, value in terms.items()
-        }
+        return {"total": float(total.detach())} | values
+
+    def _buffers(self) -> Iterator[Tensor]:
+        """What a forward pass changes: statistics of the norms, the mean embedding."""
+        yield from self.network.buffers()
+        yield from self.lesson.loss.buffers()
+
+    def _gradient_is_finite(self) -> bool:
+        """Clip the gradient; whether its norm, and that of the loss's own parameters, is finite."""
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        own = [p.grad.norm() for p in self.lesson.loss.parameters() if p.grad is not None]
+        return bool(torch.isfinite(torch.stack([norm, *own])).all())
 
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        for own, new in zip(
-            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
+        fixed = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
+        new_tensors = self.network.state_dict()
+        for name, own in self.average.state_dict().items():
+            if name in fixed:
+                continue
+            new = new_tensors[name]
             if own.dtype.is_floating_point:
                 own.lerp_(new.to(own.dtype), 1 - decay)
             else:

@@ -1,6 +1,7 @@
 """Losses of the live network.
 
-Shape suffixes: B batch, L locations, R rows (positive locations), P parts, H and W at the map's stride.
+Shape suffixes: B batch, L locations, R rows (positive locations), P parts, H and W network size, h and w the
+size at stride 4.
 
 Source: FCOS (focal, GIoU weighted by centerness, centerness BCE), CondInst (dice on masks), HVISNet eqs. 1-3
 (triplet and classification on embeddings); parsing is cross-entropy with the hardest pixels, dice, and
@@ -8,6 +9,7 @@ partial labels from pretrained networks where there are none.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from partstream_models.data.batches import Batch
 from partstream_models.data.teacher import allowed_parts
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import SamplingConfig, Targets, all_locations, assign, decode_boxes
-from partstream_models.networks.live import FEATURE_STRIDE, DenseOutputs, LiveNetwork
+from partstream_models.networks.live import MASK_STRIDE, DenseOutputs, LiveNetwork
 from partstream_models.training.identity_loss import IdentityLoss
 
 MAX_MASK_ROWS = 80
@@ -81,12 +83,15 @@ class LiveLoss(nn.Module):
             for people in batch.people
         ]  # fmt: skip
         positives = _positives(targets)
+        cells = cell_labels(batch, device)
         terms = {"score": self._score(outputs, targets, batch, locations_L3)}
-        terms["parts"], terms["parts_dice"] = self._parts(outputs.part_logits, batch.parts_BHW.to(device))
-        terms["teacher"] = self._teacher(outputs.part_logits, batch.teacher_BHW.to(device))
+        terms["parts"], terms["parts_dice"] = self._parts(outputs.part_logits, cells.parts_Bhw)
+        terms["teacher"] = self._teacher(outputs.part_logits, cells.teacher_Bhw)
         if len(positives.image_R):
             terms["box"], terms["center"] = self._boxes(outputs, positives, locations_L3)
-            terms["mask"], terms["rivals"] = self._masks(outputs, positives, locations_L3, batch)
+            terms["mask"], terms["rivals"] = self._masks(
+                outputs, positives, locations_L3, batch, cells.instances_Bhw
+            )
             classify, triplet = self.identity(outputs.identity_map, batch)
             terms["identity"], terms["triplet"] = classify * config.identity, triplet * config.triplet
         return terms
@@ -115,7 +120,12 @@ class LiveLoss(nn.Module):
         return box * self._config.box, center
 
     def _masks(
-        self, outputs: DenseOutputs, positives: Positives, locations_L3: Tensor, batch: Batch
+        self,
+        outputs: DenseOutputs,
+        positives: Positives,
+        locations_L3: Tensor,
+        batch: Batch,
+        instances_Bhw: Tensor,
     ) -> tuple[Tensor, Tensor]:
         pick = torch.randperm(len(positives.image_R))[:MAX_MASK_ROWS]
         image, location = positives.image_R[pick], positives.location_R[pick]
@@ -124,16 +134,16 @@ class LiveLoss(nn.Module):
             outputs.mask_parameters[image, location].float(),
             locations_L3[location],
             image,
-            stride=FEATURE_STRIDE,
+            stride=MASK_STRIDE,
+            doubled=False,
         )
-        small = batch.instances_BHW.to(logits.device)[:, 2::4, 2::4]
         values = torch.stack(
             [
                 batch.people[int(b)].rows_N[int(n)]
                 for b, n in zip(image, positives.person_R[pick], strict=True)
             ]
         ).to(logits.device)
-        truth = small[image]
+        truth = instances_Bhw[image]
         keep = (truth != VOID).float()
         wanted = (truth == values[:, None, None]).float() * keep
         probability = logits.sigmoid() * keep
@@ -145,8 +155,8 @@ class LiveLoss(nn.Module):
         leak = (F.softplus(logits) * rivals).sum() / rivals.sum().clamp(min=1)
         return dice.mean() * self._config.mask, leak * self._config.rivals
 
-    def _parts(self, logits_BPHW: Tensor, parts_BHW: Tensor) -> tuple[Tensor, Tensor]:
-        truth = parts_BHW[:, 2::4, 2::4].long()
+    def _parts(self, logits_BPHW: Tensor, parts_Bhw: Tensor) -> tuple[Tensor, Tensor]:
+        truth = parts_Bhw.long()
         logits = logits_BPHW.float()
         weights: Tensor = self.get_buffer("class_weights")
         per_pixel = F.cross_entropy(
@@ -163,9 +173,9 @@ class LiveLoss(nn.Module):
         dice = (1 - 2 * overlap / total.clamp(min=1.0))[present].mean()
         return hard * self._config.parts, dice * self._config.parts_dice
 
-    def _teacher(self, logits_BPHW: Tensor, answers_BHW: Tensor) -> Tensor:
+    def _teacher(self, logits_BPHW: Tensor, answers_Bhw: Tensor) -> Tensor:
         """-log of what the allowed parts share, over the void pixels that the teachers are sure of."""
-        answers = answers_BHW[:, 2::4, 2::4].long()
+        answers = answers_Bhw.long()
         said = answers > 0
         if not said.any():
             return logits_BPHW.sum() * 0.0
@@ -177,6 +187,28 @@ class LiveLoss(nn.Module):
     def center(self, network: LiveNetwork) -> None:
         """Fold the mean embedding into the network, so that its embeddings are centred without this loss."""
         self.identity.center(network)
+
+
+class CellLabels(NamedTuple):
+    """Labels at the cells of a map at stride 4."""
+
+    parts_Bhw: Tensor
+    instances_Bhw: Tensor
+    teacher_Bhw: Tensor
+
+
+def cell_labels(batch: Batch, device: torch.device) -> CellLabels:
+    """Take one of the four pixels around the middle of each cell.
+
+    A cell's middle lies on the corner of four pixels. To take always the same one of them moves every mask by
+    half a pixel; which one is drawn anew for each batch, so that the mean is the middle.
+    """
+    row, column = (1 + int(side) for side in torch.randint(2, (2,)))
+    parts, instances, teacher = (
+        labels_BHW[:, row::4, column::4].to(device)
+        for labels_BHW in (batch.parts_BHW, batch.instances_BHW, batch.teacher_BHW)
+    )
+    return CellLabels(parts, instances, teacher)
 
 
 def _inside(boxes_R4: Tensor, size: tuple[int, ...]) -> Tensor:

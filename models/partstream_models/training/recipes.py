@@ -6,9 +6,13 @@ from enum import StrEnum
 
 from partstream_models.data.batches import BatchConfig
 from partstream_models.data.compose import ComposeConfig
+from partstream_models.data.scenes import SceneConfig
 from partstream_models.data.videos import VideoConfig
 from partstream_models.training.flow_pairs import FlowPairsConfig
 from partstream_models.training.losses import LossConfig
+
+NUM_TRUNK_BLOCKS = 17
+"""Of MoveNet's trunk."""
 
 
 class Subject(StrEnum):
@@ -31,11 +35,11 @@ class Recipe:
     subject: Subject = Subject.PICTURES
     learning_rate: float = 1.5e-3
     use_pretrained: bool = True
-    """Start the trunk from pretrained weights where the run is given any."""
-    trunk_factor: float = 0.25
-    """Learning rate of the pretrained trunk against the rest."""
-    frozen_blocks: int = 3
-    """Blocks of the trunk, after the stem, that keep their pretrained weights (to stride 4)."""
+    """Start trunk, pyramid and joint heads from MoveNet's weights where the run is given any."""
+    trunk_factor: float = 0.1
+    """Learning rate of the trunk's blocks that learn against the rest."""
+    trained_blocks: int = 0
+    """Last blocks of the trunk that learn; all others keep MoveNet's weights. Joints suffer from any."""
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 5.0
@@ -56,6 +60,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if not 0 <= self.trained_blocks <= NUM_TRUNK_BLOCKS:
+            raise ValueError(f"trained_blocks must be in 0..{NUM_TRUNK_BLOCKS}, got {self.trained_blocks}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in 0..1, got {self.ema_decay}")
 
@@ -87,7 +93,7 @@ def quick_box_centers() -> Recipe:
 
 def quick_from_scratch() -> Recipe:
     """The small budget without a pretrained start; no block of the trunk is frozen."""
-    return replace(_quick("from-scratch"), use_pretrained=False, frozen_blocks=0, trunk_factor=1.0)
+    return replace(_quick("from-scratch"), use_pretrained=False, trained_blocks=17, trunk_factor=1.0)
 
 
 def _quick(change: str, *, compose: ComposeConfig | None = None, box_centers: bool = False) -> Recipe:
@@ -105,7 +111,6 @@ def live_clip() -> Recipe:
         name="live-clip",
         num_steps=5400,
         learning_rate=1.2e-3,
-        frozen_blocks=1,
         ema_decay=0.999,
         batches=BatchConfig(
             sizes=sizes,
@@ -128,6 +133,18 @@ def live_fine() -> Recipe:
         seed=2,
         loss=LossConfig(background=0.35),
         batches=replace(recipe.batches, clip_share=0.35, compose=compose),
+    )
+
+
+def live_scenes() -> Recipe:
+    """Backbone and heads on MoveNet's trunk: people in any position, in sharp surroundings."""
+    sizes = ((256, 256), (256, 256), (256, 256), (384, 256), (288, 512), (512, 352), (384, 384))
+    return Recipe(
+        name="live-scenes",
+        num_steps=12_000,
+        learning_rate=1.5e-3,
+        loss=LossConfig(background=0.5),
+        batches=BatchConfig(sizes=sizes, max_pixels=16 * 256 * 256, clip_share=0.15, scenes=SceneConfig()),
     )
 
 
@@ -168,7 +185,6 @@ def live_video() -> Recipe:
         subject=Subject.VIDEO,
         every_other_picture=True,
         learning_rate=5e-4,
-        frozen_blocks=1,
         ema_decay=0.999,
         seed=4,
         loss=LossConfig(background=0.35),
@@ -180,6 +196,7 @@ _ALL = (
     live_image,
     live_clip,
     live_fine,
+    live_scenes,
     live_flow,
     live_temporal,
     live_video,
