@@ -8,6 +8,7 @@ from partstream_core.labels import NUM_PARTS
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import all_locations
 from partstream_models.networks.live import DenseOutputs, LiveNetwork, select
+from partstream_models.networks.movenet import MoveNet
 
 HEIGHT, WIDTH = 64, 96
 NUM_LOCATIONS = 8 * 12 + 4 * 6 + 2 * 3
@@ -29,9 +30,32 @@ def test_dense_outputs_have_the_shapes_of_the_bundle(network: LiveNetwork) -> No
         dense = network(picture())
     assert [tuple(output.shape) for output in dense] == [
         (2, NUM_LOCATIONS), (2, NUM_LOCATIONS, 4), (2, NUM_LOCATIONS), (2, NUM_LOCATIONS, 169),
-        (2, 64, 8, 12), (2, 8, 8, 12), (2, NUM_PARTS, 16, 24),
+        (2, 64, 8, 12), (2, 8, 16, 24), (2, NUM_PARTS, 16, 24),
     ]  # fmt: skip
     assert (dense.distances > 0).all()
+
+
+def test_joint_maps_are_those_of_movenet(network: LiveNetwork) -> None:
+    movenet = MoveNet().eval()
+    movenet.trunk.load_state_dict(network.backbone.trunk.state_dict())
+    movenet.joints.load_state_dict(network.joints.state_dict())
+    with torch.no_grad():
+        feature, joints = network.feature_and_joints(picture())
+        expected, _, _ = movenet(picture())
+        torch.testing.assert_close(joints, expected)
+        torch.testing.assert_close(feature, network.backbone(picture()))
+
+
+def test_trunk_and_joint_heads_do_not_learn() -> None:
+    learning = {name for name, parameter in LiveNetwork().named_parameters() if parameter.requires_grad}
+    assert not any(name.startswith(("backbone.trunk.", "joints.")) for name in learning)
+    assert sum(name.startswith("heads.") for name in learning) > 50
+
+
+def test_features_computed_before_give_the_same_outputs(network: LiveNetwork) -> None:
+    with torch.no_grad():
+        features = network.backbone.trunk(picture())
+        torch.testing.assert_close(network(picture(), features), network(picture()))
 
 
 def test_a_fresh_network_sees_people_hardly_anywhere(network: LiveNetwork) -> None:
@@ -64,7 +88,7 @@ def random_dense(*, batch: int = 2) -> DenseOutputs:
 
     return DenseOutputs(
         random(NUM_LOCATIONS), random(NUM_LOCATIONS, 4).exp() * 20, random(NUM_LOCATIONS),
-        random(NUM_LOCATIONS, 169), random(64, 8, 12) * 3, random(8, 8, 12),
+        random(NUM_LOCATIONS, 169), random(64, 8, 12) * 3, random(8, 16, 24),
         random(NUM_PARTS, 16, 24),
     )  # fmt: skip
 
@@ -121,6 +145,11 @@ def test_padding_rows_have_finite_masks() -> None:
     rows = slice(NUM_LOCATIONS - 1, None)
     image = torch.zeros(3, dtype=torch.int64)
     masks = mask_logits(
-        chosen.mask_features, chosen.mask_parameters[0, rows], chosen.locations[0, rows], image, stride=8
+        chosen.mask_features,
+        chosen.mask_parameters[0, rows],
+        chosen.locations[0, rows],
+        image,
+        stride=4,
+        doubled=False,
     )
     assert torch.isfinite(masks).all()

@@ -5,6 +5,8 @@ A trunk that does not learn needs no gradient; with bf16, OpenVINO computes it i
 Shape suffixes: B batch, C channels, H and W network size.
 """
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -52,9 +54,12 @@ class FrozenTrunk:
         return MoveNetTaps(Taps(stride4, stride8, stride16, stride32), pyramid)
 
     def _compile(self, image_BCHW: Tensor) -> "openvino.InferRequest":
-        model = openvino.convert_model(
-            _Flat(self._trunk), example_input=image_BCHW, input=list(image_BCHW.shape)
-        )
+        with warnings.catch_warnings():
+            # OpenVINO's converter traces with torch.jit, which torch has deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = openvino.convert_model(
+                _Flat(self._trunk), example_input=image_BCHW, input=list(image_BCHW.shape)
+            )
         options = {"INFERENCE_NUM_THREADS": self._num_threads, "NUM_STREAMS": 1}
         return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
 
