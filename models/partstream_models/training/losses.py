@@ -9,6 +9,7 @@ partial labels from pretrained networks where there are none.
 """
 
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ from partstream_models.networks.live import MASK_STRIDE, DenseOutputs, LiveNetwo
 from partstream_models.training.identity_loss import IdentityLoss
 
 MAX_MASK_ROWS = 80
+_CORNERS = ((1, 1), (2, 2), (1, 2), (2, 1))
+"""Row and column of the pixels around the middle of a cell at stride 4."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,14 +204,17 @@ def cell_labels(batch: Batch, device: torch.device) -> CellLabels:
     """Take one of the four pixels around the middle of each cell.
 
     A cell's middle lies on the corner of four pixels. To take always the same one of them moves every mask by
-    half a pixel; which one is drawn anew for each batch, so that the mean is the middle.
+    half a pixel; the images of a batch take turns, so that the mean is the middle.
     """
-    row, column = (1 + int(side) for side in torch.randint(2, (2,)))
-    parts, instances, teacher = (
-        labels_BHW[:, row::4, column::4].to(device)
-        for labels_BHW in (batch.parts_BHW, batch.instances_BHW, batch.teacher_BHW)
-    )
-    return CellLabels(parts, instances, teacher)
+
+    def sampled(labels_BHW: Tensor) -> Tensor:
+        rows = [
+            labels_HW[row::4, column::4]
+            for labels_HW, (row, column) in zip(labels_BHW, cycle(_CORNERS), strict=False)
+        ]
+        return torch.stack(rows).to(device)
+
+    return CellLabels(sampled(batch.parts_BHW), sampled(batch.instances_BHW), sampled(batch.teacher_BHW))
 
 
 def _inside(boxes_R4: Tensor, size: tuple[int, ...]) -> Tensor:
