@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from partstream_core.labels import flip_labels
 from partstream_models.data.augment import jitter_colour
-from partstream_models.data.compose import cut_out
+from partstream_models.data.compose import Scene, cut_out
 from partstream_models.data.sources import SceneSources
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -100,35 +100,34 @@ def crop_layer(layer: Layer, rng: np.random.Generator) -> Layer:
     return Layer(layer.image_HWC[area], layer.alpha_HW[area], layer.parts_HW[area])
 
 
-def paste(
-    image_HWC: UInt8Array, parts_HW: UInt8Array, instances_HW: UInt8Array, teacher_HW: UInt8Array,
-    layer: Layer, pose: Pose, row: int,
-) -> None:  # fmt: skip
-    """Draw a layer over a scene, in place.
+def paste(scene: Scene, layer: Layer, pose: Pose, row: int) -> None:
+    """Draw a layer over a scene, in place; partial answers are cleared where the layer covers them.
 
     Args:
-        image_HWC: The scene.
-        parts_HW: Its parts.
-        instances_HW: Its people.
-        teacher_HW: Its partial answers, cleared where the layer covers them.
+        scene: Its arrays are changed.
         layer: What is drawn.
         pose: Where and how.
         row: Value of the person in the instance map; 0 for a thing.
     """
-    height, width = parts_HW.shape
+    size = (scene.parts_HW.shape[0], scene.parts_HW.shape[1])
     matrix = _matrix(layer.alpha_HW.shape, pose)
     scale = pose.height / layer.alpha_HW.shape[0]
     source, alpha, parts = layer.image_HWC, layer.alpha_HW, layer.parts_HW
     if scale < 0.5:  # bilinear sampling of a much larger picture would skip pixels
-        size = (max(round(source.shape[1] * 2 * scale), 2), max(round(source.shape[0] * 2 * scale), 2))
-        shrink = np.array([source.shape[1] / size[0], source.shape[0] / size[1]])
+        small = (max(round(source.shape[1] * 2 * scale), 2), max(round(source.shape[0] * 2 * scale), 2))
+        shrink = np.array([source.shape[1] / small[0], source.shape[0] / small[1]])
         matrix = np.concatenate(
             [matrix[:, :2] * shrink, (matrix[:, 2] + matrix[:, :2] @ ((shrink - 1) / 2))[:, None]], axis=1
         )
-        source = cv2.resize(source, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        parts = cv2.resize(parts, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-    frame = (width, height)
+        source = cv2.resize(source, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        alpha = cv2.resize(alpha, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        parts = cv2.resize(parts, small, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+    area = _area(matrix, parts.shape, size)
+    if area is None:
+        return
+    rows, columns = area
+    matrix = matrix - np.array([[0, 0, columns.start], [0, 0, rows.start]])
+    frame = (columns.stop - columns.start, rows.stop - rows.start)
     drawn = cv2.warpAffine(source, matrix, frame, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     opacity = cv2.warpAffine(alpha, matrix, frame, flags=cv2.INTER_LINEAR)
     there = opacity >= 128
@@ -136,10 +135,24 @@ def paste(
         return
     labels = cv2.warpAffine(parts, matrix, frame, flags=cv2.INTER_NEAREST)
     share = opacity.astype(np.uint16)[..., None]
-    image_HWC[:] = (image_HWC * (255 - share) + drawn * share + 127) // 255
-    parts_HW[there] = labels[there]
-    instances_HW[there] = np.where(labels[there] > 0, row, 0)
-    teacher_HW[there] = 0
+    image = scene.image_HWC[area]
+    image[:] = (image * (255 - share) + drawn * share + 127) // 255
+    scene.parts_HW[area][there] = labels[there]
+    scene.instances_HW[area][there] = np.where(labels[there] > 0, row, 0)
+    if scene.teacher_HW is not None:
+        scene.teacher_HW[area][there] = 0
+
+
+def _area(
+    matrix: npt.NDArray[np.float64], source: tuple[int, ...], size: tuple[int, int]
+) -> tuple[slice, slice] | None:
+    """Rows and columns of a scene that a moved layer can touch; None where it is outside."""
+    corners = np.array([[x, y, 1] for x in (-1, source[1]) for y in (-1, source[0])]) @ matrix.T
+    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)) + 1, (size[1], size[0])).astype(int)
+    if left >= right or top >= bottom:
+        return None
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 def _soft(mask_HW: UInt8Array, rng: np.random.Generator) -> UInt8Array:

@@ -157,7 +157,7 @@ def _composite(
             angle=_angle(rng, config),
             stretch=float(np.exp(rng.normal(0, 0.15))),
         )
-        paste(*_maps(scene), layer, pose, row + 1)
+        paste(scene, layer, pose, row + 1)
     if rng.random() < config.occluder_share:
         _add_things(scene, sources, rng, 1)
     everybody = np.concatenate([scene.identities_N, identities])
@@ -175,12 +175,7 @@ def _add_things(scene: Scene, sources: SceneSources, rng: np.random.Generator, n
             angle=float(rng.normal(0, 25)),
             stretch=float(np.exp(rng.normal(0, 0.15))),
         )
-        paste(*_maps(scene), thing_layer(sources, rng), pose, 0)
-
-
-def _maps(scene: Scene) -> tuple[UInt8Array, UInt8Array, UInt8Array, UInt8Array]:
-    assert scene.teacher_HW is not None
-    return scene.image_HWC, scene.parts_HW, scene.instances_HW, scene.teacher_HW
+        paste(scene, thing_layer(sources, rng), pose, 0)
 
 
 def _backdrop(sources: SceneSources, rng: np.random.Generator, size: tuple[int, int]) -> Scene:
