@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx
 
+from partstream_core.joints import NUM_JOINTS
 from partstream_core.labels import PARTS
 from partstream_core.manifest import (
     Capabilities,
@@ -73,7 +74,10 @@ class LiveBundle:
                 feature=FEATURE_CHANNELS, mask_features=MASK_CHANNELS, mask_parameters=NUM_MASK_PARAMETERS
             ),
             capabilities=Capabilities(
-                parts=PARTS[1:], embedding=EMBEDDING_CHANNELS, temporal="recurrent" if recurrent else "none"
+                parts=PARTS[1:],
+                embedding=EMBEDDING_CHANNELS,
+                temporal="recurrent" if recurrent else "none",
+                joints=NUM_JOINTS,
             ),
             input=InputSpec(longer_side=self.longer_side, multiple=MULTIPLE),
             top_k=self.top_k,
