@@ -107,6 +107,14 @@ def train(  # noqa: PLR0913 - the options of a command
         Path | None,
         typer.Option(file_okay=False, exists=True, help="Clips without people; recipes that draw scenes."),
     ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="Pictures labelled by partstream-teach; recipes that draw scenes.",
+        ),
+    ] = None,
     resnet: _Checkpoint = None,
     flownet: _Checkpoint = None,
     dla: _Checkpoint = None,
@@ -173,7 +181,7 @@ def train(  # noqa: PLR0913 - the options of a command
         tensorboard=tensorboard,
         unlabelled=() if videos is None else read_unlabelled(videos),
     )
-    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips))
+    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips, labelled))
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

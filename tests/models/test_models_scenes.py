@@ -15,6 +15,7 @@ from partstream_models.data.batches import BatchConfig, Batches
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.compose import Scene
 from partstream_models.data.cutouts import Layer, Pose, paste, person_layer
+from partstream_models.data.labelled import LabelledPicture
 from partstream_models.data.pictures import PictureCache, PictureSource
 from partstream_models.data.scenes import SceneConfig, draw_scenes
 from partstream_models.data.sources import SceneFolders, SceneSources, group_bodies
@@ -34,16 +35,6 @@ class Rendered:
     body: int
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A picture with one person, whose parts are not known."""
-
-    image_HWC: UInt8Array
-    parts_HW: UInt8Array
-    people_HW: UInt8Array
-    teacher_HW: UInt8Array
-
-
 def rendered_person(body: int) -> Rendered:
     alpha = np.zeros((80, 40), np.uint8)
     alpha[5:75, 8:32] = 255
@@ -51,13 +42,19 @@ def rendered_person(body: int) -> Rendered:
     return Rendered(np.full((80, 40, 3), 40 * body, np.uint8), alpha, parts, body)
 
 
-def labelled_picture() -> Labelled:
+def labelled_picture() -> LabelledPicture:
+    """A picture with one person, whose parts are not known."""
     people = np.zeros((90, 120), np.uint8)
     people[20:80, 50:70] = 1
     people[:, 100:] = VOID
     parts = np.where(people > 0, VOID, 0).astype(np.uint8)
-    return Labelled(
-        np.full((90, 120, 3), 90, np.uint8), parts, people, np.where(people == 1, 9, 0).astype(np.uint8)
+    return LabelledPicture(
+        "made",
+        np.full((90, 120, 3), 90, np.uint8),
+        parts,
+        people,
+        np.where(people == 1, 9, 0).astype(np.uint8),
+        np.zeros((1, 17, 3), np.float32),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.labelled import LabelledPeople, LabelledPicture
 from partstream_models.data.pictures import PictureCache, PictureSource
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -42,27 +43,7 @@ class RenderedPeople(Protocol):
     def __getitem__(self, number: int, /) -> RenderedPerson: ...
 
 
-class LabelledPicture(Protocol):
-    """A real picture with people that teachers found."""
-
-    @property
-    def image_HWC(self) -> UInt8Array:
-        """RGB."""
-
-    @property
-    def parts_HW(self) -> UInt8Array:
-        """0 where nobody is, 255 void elsewhere."""
-
-    @property
-    def people_HW(self) -> UInt8Array:
-        """Number + 1 of the person at each pixel, 0 nobody, 255 void."""
-
-    @property
-    def teacher_HW(self) -> UInt8Array:
-        """Partial answers about parts (`data.teacher`)."""
-
-
-class LabelledPeople(Protocol):
+class LabelledPictures(Protocol):
     """Pictures that teachers labelled, by number."""
 
     def __len__(self) -> int: ...
@@ -82,7 +63,7 @@ class SceneSources:
     """Cut-out things with opacity."""
     rendered: RenderedPeople | None = None
     """Rendered people; parts are exact."""
-    labelled: LabelledPeople | None = None
+    labelled: LabelledPictures | None = None
     """Pictures that teachers labelled; parts are not known."""
 
     bodies: tuple[tuple[int, ...], ...] = ()
@@ -112,6 +93,8 @@ class SceneFolders:
     """With `photos`, `views` and `things`."""
     empty_clips: Path | None = None
     """Clips without anybody."""
+    labelled: Path | None = None
+    """Cache of pictures that teachers labelled (`data.labelled`)."""
 
     def read(self, photos: PhotoCache) -> SceneSources | None:
         """The sources; None without backdrops.
@@ -121,8 +104,10 @@ class SceneFolders:
         """
         if self.backdrops is None:
             return None
+        labelled = None if self.labelled is None else LabelledPeople(self.labelled)
         backdrops = backdrop_cache(self._beside("backdrops"), self.backdrops, self.empty_clips)
-        return SceneSources(photos, backdrops, thing_cache(self._beside("things"), self.backdrops))
+        things = thing_cache(self._beside("things"), self.backdrops)
+        return SceneSources(photos, backdrops, things, labelled=labelled)
 
     def _beside(self, name: str) -> Path:
         return self.cache.with_name(f"{self.cache.name}-{name}")

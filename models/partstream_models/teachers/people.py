@@ -92,7 +92,7 @@ class PeopleFinder:
         box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
         posed = self._blazepose(image_HWC, crop_of(box, None))
         mask = posed.mask_HW > 0.5
-        overlap = np.count_nonzero(mask & region_HW) / max(np.count_nonzero(mask | region_HW), 1)
+        overlap = int((mask & region_HW).sum()) / max(int((mask | region_HW).sum()), 1)
         if overlap < _SAME_REGION:
             return None
         return FoundPerson(overlap * posed.presence, box, posed.joints_J3, posed)
@@ -102,7 +102,7 @@ class PeopleFinder:
     ) -> list[tuple[float, Float32Array, Float32Array]]:
         """Scores, boxes and joints in the picture's pixels."""
         height, width = image_HWC.shape[:2]
-        scale = longer_side / max(height, width)
+        scale = longer_side / float(max(height, width))
         size = (max(round(width * scale), 1), max(round(height * scale), 1))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image_HWC, size, interpolation=method)

@@ -1,12 +1,11 @@
-"""Pictures that teachers labelled, kept in one memory-mapped file.
+"""Labelling pictures of folders and clips with all teachers (`data.labelled` reads the result).
 
-Shape suffixes: H height, W width, C colour channels (RGB), N people, J joints (17, COCO order).
+Shape suffixes: H height, W width, C colour channels (RGB).
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -14,83 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from partstream_models.data.labelled import FORMAT, NUM_PLANES
 from partstream_models.data.pictures import CLIPS, PICTURES
 from partstream_models.hints import HintMaker
 from partstream_models.teachers.people import PeopleFinder
 from partstream_models.teachers.pseudo_labels import PseudoLabels, agree, largest_person
 
 UInt8Array = npt.NDArray[np.uint8]
-Float32Array = npt.NDArray[np.float32]
 
 LONGER_SIDE = 576
 """Larger pictures are shrunk to this."""
-_PLANES = 6
-_FORMAT = 1
 _FRAMES_OF_CLIP = 24
 _STILL = 2.0
 """Mean difference of pixel values below which a frame shows nothing new."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledPicture:
-    """A real picture with the people that teachers found."""
-
-    name: str
-    image_HWC: UInt8Array
-    """RGB."""
-    parts_HW: UInt8Array
-    """0 where nobody is, 255 void elsewhere."""
-    people_HW: UInt8Array
-    """Number + 1 of the person, 0 nobody, 255 void."""
-    teacher_HW: UInt8Array
-    """Partial answers about parts (`data.teacher`)."""
-    joints_NJ3: Float32Array
-    """x, y in pixels and score."""
-
-
-class LabelledPeople:
-    """Pictures by number.
-
-    Args:
-        cache_dir: Folder that `build` has written.
-
-    Raises:
-        ValueError: There is no such cache, or it is not whole.
-    """
-
-    def __init__(self, cache_dir: Path) -> None:
-        index_path = cache_dir / "index.json"
-        if not index_path.is_file():
-            raise ValueError(f"no labelled pictures in {cache_dir}; partstream-teach makes them")
-        index = json.loads(index_path.read_text())
-        if index.get("format") != _FORMAT:
-            raise ValueError(f"{cache_dir} was made by another version: delete it and start again")
-        self._rows = index["pictures"]
-        self._path = cache_dir / "pictures.bin"
-        last = self._rows[-1]
-        if self._path.stat().st_size != last["start"] + _PLANES * last["height"] * last["width"]:
-            raise ValueError(f"{self._path} is damaged: delete {cache_dir} and start again")
-        self._bytes = np.memmap(self._path, dtype=np.uint8, mode="r")
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bytes"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._bytes = np.memmap(self._path, dtype=np.uint8, mode="r")
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, number: int) -> LabelledPicture:
-        row = self._rows[number]
-        height, width, start = row["height"], row["width"], row["start"]
-        size = height * width
-        planes = self._bytes[start : start + _PLANES * size]
-        maps = planes[3 * size :].reshape(3, height, width)
-        joints = np.asarray(row["joints"], np.float32).reshape(-1, 17, 3)
-        image = planes[: 3 * size].reshape(height, width, 3)
-        return LabelledPicture(row["name"], image, maps[0], maps[1], maps[2], joints)
 
 
 class Teachers:
@@ -154,11 +89,11 @@ def build(cache_dir: Path, pictures: Iterable[tuple[str, UInt8Array]], teachers:
             height, width = image.shape[:2]
             joints = labels.joints_NJ3.round(2).ravel().tolist()
             rows.append({"name": name, "height": height, "width": width, "start": start, "joints": joints})
-            start += _PLANES * height * width
+            start += NUM_PLANES * height * width
     if not rows:
         raise ValueError("no picture to label")
     draft = cache_dir / "index.json.part"
-    draft.write_text(json.dumps({"format": _FORMAT, "pictures": rows}))
+    draft.write_text(json.dumps({"format": FORMAT, "pictures": rows}))
     draft.replace(cache_dir / "index.json")
     return len(rows)
 
@@ -177,7 +112,7 @@ def read_pictures(folders: Iterable[Path]) -> Iterator[tuple[str, UInt8Array]]:
                 continue
             try:
                 with Image.open(path) as picture:
-                    yield name, _shrunk(np.asarray(picture.convert("RGB"), np.uint8))
+                    yield name, _shrunk(np.array(picture.convert("RGB"), np.uint8))
             except (OSError, ValueError):
                 continue
 
