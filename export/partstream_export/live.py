@@ -22,6 +22,7 @@ from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_export import __version__
 from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_graphs, write_manifest
 from partstream_export.graphs import MULTIPLE, GraphDefinition
+from partstream_export.half_weights import with_half_weights
 from partstream_export.live_graphs import live_graphs
 from partstream_export.live_parity import CASES, Case, LiveGraphs, live_differences
 from partstream_export.parity import Difference, OnnxGraph, require_parity
@@ -95,8 +96,9 @@ class TracedGraph:
     model: onnx.ModelProto
 
     def shipped(self) -> onnx.ModelProto:
-        """The model without its probes."""
-        return without(self.model, [probe.name for probe in self.definition.probes])
+        """The model without its probes, its weights in half precision where that loses nothing."""
+        lean = without(self.model, [probe.name for probe in self.definition.probes])
+        return with_half_weights(lean)
 
 
 def trace_live(network: LiveNetwork, *, top_k: int) -> dict[str, TracedGraph]:

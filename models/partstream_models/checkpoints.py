@@ -11,14 +11,35 @@ from torch import Tensor, nn
 
 
 def save_tensors(
-    path: Path, tensors: Mapping[str, Tensor], *, notes: Mapping[str, object] | None = None
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    notes: Mapping[str, object] | None = None,
+    compact: bool = False,
 ) -> None:
-    """Write tensors and notes (as JSON in the header); the file appears whole or not at all."""
+    """Write tensors and notes (as JSON in the header); the file appears whole or not at all.
+
+    Args:
+        path: Of the file.
+        tensors: By name.
+        notes: Written beside them.
+        compact: Store float32 tensors as float16 where no bit is lost.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if compact:
+        plain = {name: _as_half(tensor) for name, tensor in plain.items()}
     save_file(plain, draft, metadata={"notes": json.dumps(dict(notes or {}))})
     draft.replace(path)
+
+
+def _as_half(tensor: Tensor) -> Tensor:
+    """The tensor as float16 if that loses nothing, else as it is."""
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -53,6 +74,20 @@ def load_network(network: nn.Module, path: Path) -> None:
             f"{path} does not fit {type(network).__name__}: {len(wrong)} differ, such as {wrong[:3]}"
         )
     network.load_state_dict({name: torch.as_tensor(tensor) for name, tensor in tensors.items()})
+
+
+def load_part(network: nn.Module, path: Path, prefix: str) -> None:
+    """Put a checkpoint's tensors under a prefix into a network; its other tensors stay as they are.
+
+    Raises:
+        ValueError: Names or shapes under the prefix differ.
+    """
+    tensors, _ = load_tensors(path)
+    own = {name: tensor.shape for name, tensor in network.state_dict().items() if name.startswith(prefix)}
+    given = {name: tensor.shape for name, tensor in tensors.items() if name.startswith(prefix)}
+    if own != given or not own:
+        raise ValueError(f"{path} does not fit {type(network).__name__} under {prefix!r}")
+    network.load_state_dict({name: torch.as_tensor(tensors[name]) for name in own}, strict=False)
 
 
 def start_network(network: nn.Module, path: Path) -> list[str]:

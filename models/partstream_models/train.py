@@ -91,6 +91,10 @@ def train(  # noqa: PLR0913 - the options of a command
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="Checkpoint to start from, weights only."),
     ] = None,
+    flow: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Checkpoint whose flow network is taken over."),
+    ] = None,
     videos: Annotated[
         Path | None,
         typer.Option(file_okay=False, exists=True, help="Real clips, unlabelled; live-flow."),
@@ -175,6 +179,7 @@ def train(  # noqa: PLR0913 - the options of a command
         minutes=minutes,
         start_from=start_from,
         pretrained=weights / PRETRAINED,
+        flow=flow,
         num_threads=threads,
         num_workers=workers,
         device=device,

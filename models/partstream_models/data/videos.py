@@ -21,6 +21,7 @@ from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.clips import Clip, draw_clip
 from partstream_models.data.clips_director import ClipConfig
 from partstream_models.data.guess import dis_guess
+from partstream_models.data.pictures import PictureCache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +81,10 @@ class VideoBatches(IterableDataset[VideoBatch]):
         seed: int,
         first: int = 0,
         statistics: CacheStatistics | None = None,
+        backdrops: PictureCache | None = None,
     ) -> None:
         super().__init__()
+        self._backdrops = backdrops
         self._cache, self._config, self._seed, self._first = cache, config, seed, first
         self._weights = None if statistics is None else statistics.photo_weights
 
@@ -109,6 +112,7 @@ class VideoBatches(IterableDataset[VideoBatch]):
                 width=width,
                 config=plan,
                 weights=self._weights,
+                backdrops=self._backdrops,
             )
             for _ in range(max(1, min(config.max_clips, config.max_pixels // (height * width))))
         ]

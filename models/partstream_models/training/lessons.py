@@ -168,6 +168,7 @@ class VideoLesson:
     ) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
         self._pictures = PictureLesson(recipe, cache, statistics, device, sources)
+        self._backdrops = None if sources is None else sources.backdrops
         self.loss = self._pictures.loss
 
     def prepare(self, network: LiveNetwork) -> None:
@@ -188,7 +189,12 @@ class VideoLesson:
         with_pictures = recipe.every_other_picture
         done = first // 2 if with_pictures else first
         batches = VideoBatches(
-            self._cache, recipe.video, seed=recipe.seed, first=done, statistics=self._statistics
+            self._cache,
+            recipe.video,
+            seed=recipe.seed,
+            first=done,
+            statistics=self._statistics,
+            backdrops=self._backdrops,
         )
         videos = iter(loader(batches, num_workers=num_workers))
         if not with_pictures:

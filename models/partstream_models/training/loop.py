@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
+from partstream_models.checkpoints import (
+    load_network,
+    load_part,
+    load_tensors,
+    save_tensors,
+    start_network,
+)
 from partstream_models.data.batches import CacheStatistics
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.sources import SceneSources
@@ -36,6 +42,8 @@ class RunOptions:
     start_from: Path | None = None
     """A shipped checkpoint (`--from`): weights only."""
     pretrained: Path | None = None
+    flow: Path | None = None
+    """A checkpoint of the live network whose flow network is taken over."""
     num_threads: int = 2
     num_workers: int = 1
     device: str = "cpu"
@@ -73,6 +81,8 @@ class _Run:
             self.fresh = start_network(self.network, options.start_from)
         elif options.pretrained is not None and recipe.use_pretrained:
             self.network.load_pretrained(options.pretrained)
+        if options.flow is not None:
+            load_part(self.network, options.flow, "temporal.flow.")
         self.network.backbone.trunk.train_last(recipe.trained_blocks)
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
@@ -189,7 +199,7 @@ class _Run:
         network = copy.deepcopy(self.average)
         self.lesson.finish(network)
         path = self.options.output_dir / "final.safetensors"
-        save_tensors(path, network.state_dict(), notes=self.notes())
+        save_tensors(path, network.state_dict(), notes=self.notes(), compact=True)
         return path
 
     def notes(self) -> dict[str, object]:
