@@ -11,6 +11,7 @@ PORT ?= 8000
 SERVE_VENV ?= .venv-serve
 DEV_VENV ?= .venv
 RECIPE ?=
+LABELLED ?=
 MINUTES ?= 90
 DATA ?= $(or $(PARTSTREAM_DATA),../shared/data)
 TORCH_INDEX_URL ?=
@@ -56,9 +57,12 @@ format: $(DEV_VENV)/.installed  ## Mend what lint can mend by itself
 bench: $(SERVE_VENV)/.installed  ## Time the pipeline stage by stage (BENCH_ARGS)
 	$(SERVE_VENV)/bin/partstream bench $(BENCH_ARGS)
 
-# Both stages, the second from where the first ended; RECIPE names one of them, or another recipe.
+# Both stages, the second from where the first ended and with the shipped flow network; RECIPE names one of them, or
+# another recipe. LABELLED is a folder of pictures that partstream-teach has labelled.
 TRAIN = $(DEV_VENV)/bin/partstream-train $(1) --minutes $(MINUTES) --data $(DATA)/ccp --weights $(DATA)/weights $(TRAIN_ARGS)
-BOTH_STAGES = $(call TRAIN,live-image) && $(call TRAIN,live-clip --from runs/live-image/final.safetensors)
+SCENES = --backdrops $(DATA)/backdrops --empty-clips $(DATA)/videos/more/nobody $(if $(LABELLED),--labelled $(LABELLED))
+BOTH_STAGES = $(call TRAIN,live-scenes $(SCENES)) && $(call TRAIN,live-temporal \
+  --from runs/live-scenes/final.safetensors --flow models/weights/live.safetensors --backdrops $(DATA)/backdrops)
 
 train: $(DEV_VENV)/.installed  ## Train (RECIPE, MINUTES a stage, DATA, TRAIN_ARGS)
 	$(if $(RECIPE),$(call TRAIN,$(RECIPE)),$(BOTH_STAGES))
