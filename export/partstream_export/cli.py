@@ -72,17 +72,15 @@ def live(
     with progress.status("loading the network"):
         # Imported here, for torch takes seconds that --help and most mistakes need not wait.
         from partstream_export.live import LiveBundle, trace_live, write_live  # noqa: PLC0415
-        from partstream_models.checkpoints import load_network  # noqa: PLC0415
-        from partstream_models.networks.live import LiveNetwork, has_temporal  # noqa: PLC0415
+        from partstream_models.networks.live_v03 import load_live  # noqa: PLC0415
 
         bundle = LiveBundle(version=version, evaluation=figures, model_card=card)
         bundle = replace(
             bundle,
             thresholds=thresholds(bundle.thresholds, threshold or []),
-            training_data=tuple(training_data or bundle.training_data),
+            training_data=tuple(training_data) if training_data else None,
         )
-        network = LiveNetwork(temporal=has_temporal(checkpoint))
-        load_network(network, checkpoint)
+        network = load_live(checkpoint)
     with progress.status("tracing"):
         traced = trace_live(network, top_k=bundle.top_k)
     with progress.status("comparing with torch"):

@@ -34,9 +34,16 @@ from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, Li
 TRAINING_DATA = (
     "Clothing Co-Parsing photos and labels (Yang, Luo, Lin, CVPR 2014; published under Apache-2.0)",
     "Trunk, pyramid and joint heads of MoveNet MultiPose Lightning (Google, Apache-2.0), unchanged",
+    "Pictures labelled by MoveNet, BlazePose, BodyPix and DeepLab where they agree (partstream-teach)",
     "Three of Intel's sample videos (intel-iot-devkit/sample-videos, CC BY 4.0), unlabelled, for the flow",
 )
 """What the recipes of this repository train the live network on."""
+TRAINING_DATA_V03 = (
+    TRAINING_DATA[0],
+    "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
+    TRAINING_DATA[-1],
+)
+"""What the weights of bundle 0.3 were trained on."""
 OVER_TIME = ("propagate", "temporal")
 """Graphs that only a network with a temporal path has."""
 SCHEDULE = ScheduleConfig(mode=ScheduleMode.CAUSAL, interval=3, flow=FlowSource.DIS)
@@ -50,7 +57,8 @@ class LiveBundle:
 
     name: str = "partstream-live"
     version: str = __version__
-    training_data: tuple[str, ...] = TRAINING_DATA
+    training_data: tuple[str, ...] | None = None
+    """None: what the repository's recipes train the network on."""
     top_k: int = 64
     longer_side: int = 512
     thresholds: Thresholds = THRESHOLDS
@@ -60,13 +68,15 @@ class LiveBundle:
     model_card: str | None = None
     """Text of the model card that goes with the weights."""
 
-    def manifest(self, *, recurrent: bool) -> Manifest:
-        """The manifest, still without its graphs."""
+    def manifest(self, network: LiveNetwork) -> Manifest:
+        """The manifest of a network, still without its graphs."""
+        recurrent = network.temporal is not None
+        data = TRAINING_DATA_V03 if network.joints is None else TRAINING_DATA
         return Manifest(
             name=self.name,
             version=self.version,
             licence="Apache-2.0",
-            training_data=self.training_data,
+            training_data=self.training_data or data,
             opset=OPSET,
             graphs={},
             normalisation=Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3, colour="rgb"),
@@ -78,7 +88,7 @@ class LiveBundle:
                 parts=PARTS[1:],
                 embedding=EMBEDDING_CHANNELS,
                 temporal="recurrent" if recurrent else "none",
-                joints=NUM_JOINTS,
+                joints=0 if network.joints is None else NUM_JOINTS,
             ),
             input=InputSpec(longer_side=self.longer_side, multiple=MULTIPLE),
             top_k=self.top_k,
@@ -141,7 +151,7 @@ def write_live(
         )
         differences = live_differences(network, graphs, top_k=bundle.top_k, cases=cases)
         require_parity(differences)
-        write_manifest(draft, bundle.manifest(recurrent=network.temporal is not None), specs)
+        write_manifest(draft, bundle.manifest(network), specs)
         if bundle.model_card is not None:
             (draft / MODEL_CARD_NAME).write_text(bundle.model_card, encoding="utf-8")
     return differences

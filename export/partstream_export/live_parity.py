@@ -17,8 +17,7 @@ from partstream_export.live_temporal import temporal_inputs, temporal_reference
 from partstream_export.parity import Difference, OnnxGraph, compare
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.fcos import all_locations, decode_boxes
-from partstream_models.networks.live import MASK_STRIDE, DenseOutputs, LiveNetwork, select
-from partstream_models.networks.movenet import JointMaps
+from partstream_models.networks.live import FEATURE_STRIDE, DenseOutputs, LiveNetwork, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def _case_differences(
     network: LiveNetwork, graphs: LiveGraphs, case: Case, top_k: int, generator: torch.Generator
 ) -> list[Difference]:
     image = picture(case, generator)
-    feature, joints = network.feature_and_joints(image)
+    feature = network.backbone(image)
     dense = network.heads(feature, image)
     chosen = select(dense, image, top_k=top_k)
     inputs = {"feature": feature, "image": image}
@@ -76,10 +75,10 @@ def _case_differences(
     heads = graphs.heads.run(inputs)
     chained = graphs.heads.run({"feature": backbone["feature"], "image": image})
     rows = _some_rows(dense, case, generator)
-    wanted = _instances_reference(dense, rows)
+    wanted = _instances_reference(dense, rows, network.mask_stride)
     name = str(case)
     return [
-        *compare("backbone", name, {"feature": feature} | _joint_maps(joints), backbone),
+        *compare("backbone", name, {"feature": feature} | _joint_maps(network, image), backbone),
         *compare("heads, dense", name, _dense_reference(dense), graphs.probed_heads.run(inputs)),
         *compare("heads", name, _chosen_reference(dense, case, heads), heads),
         *compare("heads", name, {"scores in order": chosen.scores}, {"scores in order": heads["scores"]}),
@@ -125,7 +124,10 @@ def some_boxes(case: Case, generator: torch.Generator) -> Tensor:
     return boxes
 
 
-def _joint_maps(joints: JointMaps) -> dict[str, Tensor]:
+def _joint_maps(network: LiveNetwork, image_BCHW: Tensor) -> dict[str, Tensor]:
+    if network.joints is None:
+        return {}
+    _, joints = network.feature_and_joints(image_BCHW)
     return {f"joint_{name}": tensor for name, tensor in joints._asdict().items()}
 
 
@@ -164,18 +166,22 @@ def _chosen_reference(dense: DenseOutputs, case: Case, heads: Mapping[str, Tenso
     }
 
 
-def _instances_reference(dense: DenseOutputs, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _instances_reference(dense: DenseOutputs, rows: Mapping[str, Tensor], stride: int) -> dict[str, Tensor]:
     """Masks and embeddings of the rows, the embeddings by the mean over each mask one by one."""
     logits = mask_logits(
         rows["mask_features"], rows["mask_parameters"], rows["locations"], rows["batch_index"],
-        stride=MASK_STRIDE, doubled=False,
+        stride=stride, doubled=False,
     )  # fmt: skip
+    masks, pooled = logits.sigmoid(), F.avg_pool2d(logits.sigmoid()[:, None], 2)[:, 0]
+    if stride == FEATURE_STRIDE:
+        pooled = masks
+        masks = F.interpolate(logits[:, None], scale_factor=2.0, mode="bilinear", align_corners=False)
+        masks = masks[:, 0].sigmoid()
     means = []
-    pooled = F.avg_pool2d(logits.sigmoid()[:, None], 2)[:, 0]
     for picture, weights_HW in zip(rows["batch_index"], pooled, strict=True):
         weighted = (dense.identity_map[picture] * weights_HW).sum(dim=(1, 2))
         means.append(weighted / weights_HW.sum().clamp(min=1e-4))
-    return {"masks": logits.sigmoid(), "embeddings": F.normalize(torch.stack(means), dim=-1)}
+    return {"masks": masks, "embeddings": F.normalize(torch.stack(means), dim=-1)}
 
 
 def _some_rows(dense: DenseOutputs, case: Case, generator: torch.Generator) -> dict[str, Tensor]:

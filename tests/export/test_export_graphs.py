@@ -9,21 +9,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from partstream_core.manifest import load_manifest
 from partstream_export.graphs import GraphDefinition, floats
-from partstream_export.live import TracedGraph
+from partstream_export.live import LiveBundle, TracedGraph, trace_live, write_live
 from partstream_export.live_graphs import InstancesGraph, live_graphs
 from partstream_export.live_parity import CASES
 from partstream_export.parity import OnnxGraph, relative_difference
 from partstream_export.tracing import to_bytes, trace
 from partstream_models.networks.condinst import mask_logits
 from partstream_models.networks.live import LiveNetwork, select
+from partstream_models.networks.live_v03 import LiveNetworkV03, load_live
 
 Sides = tuple[int | str, ...]
 
 CONTRACT: dict[str, tuple[dict[str, Sides], dict[str, Sides]]] = {
     "backbone": (
         {"image": ("batch", 3, "height", "width")},
-        {"feature": ("batch", 96, "height/8", "width/8")},
+        {
+            "feature": ("batch", 96, "height/8", "width/8"),
+            "joint_centers": ("batch", 1, "height/4", "width/4"),
+            "joint_heatmaps": ("batch", 17, "height/4", "width/4"),
+            "joint_regression": ("batch", 34, "height/4", "width/4"),
+            "joint_offsets": ("batch", 34, "height/4", "width/4"),
+        },
     ),
     "heads": (
         {"feature": ("batch", 96, "height/8", "width/8"), "image": ("batch", 3, "height", "width")},
@@ -33,13 +41,13 @@ CONTRACT: dict[str, tuple[dict[str, Sides], dict[str, Sides]]] = {
             "locations": ("batch", 64, 3),
             "mask_parameters": ("batch", 64, 169),
             "identity_map": ("batch", 64, "height/8", "width/8"),
-            "mask_features": ("batch", 8, "height/8", "width/8"),
+            "mask_features": ("batch", 8, "height/4", "width/4"),
             "part_probabilities": ("batch", 20, "height/4", "width/4"),
         },
     ),
     "instances": (
         {
-            "mask_features": ("batch", 8, "height/8", "width/8"),
+            "mask_features": ("batch", 8, "height/4", "width/4"),
             "identity_map": ("batch", 64, "height/8", "width/8"),
             "mask_parameters": ("rows", 169),
             "locations": ("rows", 3),
@@ -78,7 +86,7 @@ def test_a_shipped_graph_holds_its_weights_and_nothing_of_the_place_it_was_made_
     graph: str, traced: dict[str, TracedGraph]
 ) -> None:
     model = traced[graph].shipped()
-    assert len(to_bytes(model)) < 20e6
+    assert len(to_bytes(model)) < 25e6
     assert all(weight.data_location == onnx.TensorProto.DEFAULT for weight in model.graph.initializer)
     for weight in model.graph.initializer:
         weight.ClearField("raw_data")
@@ -190,8 +198,26 @@ def test_masks_are_doubled_as_torch_interpolates(size: tuple[int, int]) -> None:
     rows = (torch.randn(3, 169, generator=generator), torch.rand(3, 3, generator=generator) * 64 + 1)
     image = torch.tensor([1, 0, 1])
     expected = mask_logits(features, *rows, image, stride=8).sigmoid()
-    masks, _ = InstancesGraph()(features, looks, *rows, image)
+    masks, _ = InstancesGraph(mask_stride=8)(features, looks, *rows, image)
     torch.testing.assert_close(masks, expected)
+
+
+def test_the_network_of_bundle_03_exports_with_coarser_masks_and_without_joints(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    older = LiveNetworkV03(temporal=True).eval()
+    traced = trace_live(older, top_k=16)
+    differences = write_live(tmp_path / "bundle", older, traced, LiveBundle(top_k=16), cases=CASES[-1:])
+    assert {one.graph for one in differences} >= {"backbone", "heads", "instances", "propagate", "temporal"}
+    manifest = load_manifest(tmp_path / "bundle")
+    assert manifest.capabilities.joints == 0
+    assert [spec.name for spec in manifest.graphs["backbone"].outputs] == ["feature"]
+    assert "DeepLabV3" in manifest.training_data[1]
+
+
+def test_the_shipped_weights_are_read_and_know_what_network_they_are_of(repository: Path) -> None:
+    network = load_live(repository / "models/weights/live.safetensors")
+    assert isinstance(network, LiveNetworkV03)
+    assert network.temporal is not None
 
 
 def test_the_heads_of_the_definition_leave_the_network_as_it_was(network: LiveNetwork) -> None:

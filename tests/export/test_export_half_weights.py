@@ -1,6 +1,7 @@
 """Weights are stored in half precision where that loses nothing, and graphs compute the same."""
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
@@ -8,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from partstream_export.half_weights import with_half_weights
 
 
-def product_with(weight: np.ndarray) -> onnx.ModelProto:  # type: ignore[type-arg]
+def product_with(weight: npt.NDArray[np.float32]) -> onnx.ModelProto:
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
     graph = helper.make_graph(
         [node],
@@ -20,7 +21,7 @@ def product_with(weight: np.ndarray) -> onnx.ModelProto:  # type: ignore[type-ar
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def run(model: onnx.ModelProto, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"x": x})[0])
 

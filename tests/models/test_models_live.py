@@ -38,6 +38,7 @@ def test_dense_outputs_have_the_shapes_of_the_bundle(network: LiveNetwork) -> No
 def test_joint_maps_are_those_of_movenet(network: LiveNetwork) -> None:
     movenet = MoveNet().eval()
     movenet.trunk.load_state_dict(network.backbone.trunk.state_dict())
+    assert network.joints is not None
     movenet.joints.load_state_dict(network.joints.state_dict())
     with torch.no_grad():
         feature, joints = network.feature_and_joints(picture())

@@ -89,9 +89,9 @@ class Backbone(nn.Module):
         """F of the trunk's and the pyramid's features."""
         taps, pyramid = features
         x = self.context(taps.stride32)
-        x = self.refine16(_double(x) + self.lateral16(taps.stride16))
+        x = self.refine16(double(x) + self.lateral16(taps.stride16))
         fine = self.lateral4(torch.cat([taps.stride4, pyramid], dim=1))
-        feature: Tensor = self.refine8(_double(x) + self.lateral8(taps.stride8) + fine)
+        feature: Tensor = self.refine8(double(x) + self.lateral8(taps.stride8) + fine)
         return feature
 
 
@@ -164,8 +164,8 @@ class ParsingHead(nn.Module):
             feature_BCHW: F.
             stem_BCHW: The stem's output, at stride 4.
         """
-        wide = _double(self.wide(F.avg_pool2d(feature_BCHW, 2)))
-        x = _double(self.reduce(self.near(feature_BCHW) + wide))
+        wide = double(self.wide(F.avg_pool2d(feature_BCHW, 2)))
+        x = double(self.reduce(self.near(feature_BCHW) + wide))
         fused: Tensor = self.fuse(torch.cat([x, stem_BCHW], dim=1))
         return self.classify(fused), fused
 
@@ -189,7 +189,18 @@ class Heads(nn.Module):
         stem = self.parsing.stem(image_BCHW)
         parts, fused = self.parsing(feature_BCHW, stem)
         identity = self.identity(feature_BCHW, stem, image_BCHW)
-        return DenseOutputs(person, distances, center, parameters, identity, self.masks(fused), parts)
+        masks = self.mask_features(feature_BCHW, fused)
+        return DenseOutputs(person, distances, center, parameters, identity, masks, parts)
+
+    def mask_features(self, feature_BCHW: Tensor, fused_BCHW: Tensor) -> Tensor:  # noqa: ARG002
+        """Mask features, [B, 8, H/4, W/4], from what the parts are read from.
+
+        Args:
+            feature_BCHW: F; networks whose masks are coarser read it.
+            fused_BCHW: At stride 4.
+        """
+        features: Tensor = self.masks(fused_BCHW)
+        return features
 
 
 class LiveTemporal(nn.Module):
@@ -209,10 +220,13 @@ class LiveTemporal(nn.Module):
 class LiveNetwork(nn.Module):
     """Backbone, heads and, if asked for, the temporal path, as they are trained."""
 
+    mask_stride = MASK_STRIDE
+    """Network pixels between two mask features."""
+
     def __init__(self, *, temporal: bool = False) -> None:
         super().__init__()
         self.backbone = Backbone()
-        self.joints = JointHeads().requires_grad_(False)
+        self.joints: JointHeads | None = JointHeads().requires_grad_(False)
         self.heads = Heads()
         self.temporal = LiveTemporal() if temporal else None
 
@@ -230,6 +244,7 @@ class LiveNetwork(nn.Module):
 
     def feature_and_joints(self, image_BCHW: Tensor) -> tuple[Tensor, JointMaps]:
         """F and the joint maps of RGB images in [-1, 1]."""
+        assert self.joints is not None, "the network has no joints"
         features = self.backbone.trunk(image_BCHW)
         return self.backbone.merge(features), self.joints(features.pyramid)
 
@@ -239,6 +254,7 @@ class LiveNetwork(nn.Module):
         Raises:
             ValueError: The file is missing, damaged or of another network.
         """
+        assert self.joints is not None, "the network has no joints"
         self.backbone.trunk.load_pretrained(path)
         self.joints.load_pretrained(path)
 
@@ -291,7 +307,8 @@ def select(dense: DenseOutputs, image_BCHW: Tensor, *, top_k: int) -> SelectedOu
     )
 
 
-def _double(x_BCHW: Tensor) -> Tensor:
+def double(x_BCHW: Tensor) -> Tensor:
+    """The map at twice its size, bilinear."""
     return F.interpolate(x_BCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
