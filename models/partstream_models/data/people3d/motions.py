@@ -54,6 +54,10 @@ class Motion:
     def __len__(self) -> int:
         return len(self.points["chest"])
 
+    def frame_range(self, first: int, end: int) -> dict[str, FloatArray]:
+        """The points of some frames, each [F, 3]."""
+        return {name: track[first:end] for name, track in self.points.items()}
+
     def frame(self, number: int) -> dict[str, FloatArray]:
         """The points of one frame."""
         return {name: track[number] for name, track in self.points.items()}
@@ -123,28 +127,29 @@ def _read_asf(text: str) -> tuple[dict[str, _AsfBone], list[tuple[str, list[str]
     bones: dict[str, _AsfBone] = {}
     tree: list[tuple[str, list[str]]] = []
     section, name = "", ""
-    for line in text.splitlines():
-        words = line.split()
-        if not words:
-            continue
+    for words in (line.split() for line in text.splitlines() if line.strip()):
         if words[0].startswith(":"):
             section = words[0]
+        elif section == ":hierarchy" and words[0] not in ("begin", "end"):
+            tree.append((words[0], words[1:]))
         elif section == ":bonedata":
             if words[0] == "name":
                 name = words[1]
                 bones[name] = _AsfBone(np.zeros(3), 0.0, np.eye(3))
-            elif words[0] == "direction":
-                bones[name].direction = np.array(words[1:4], float)
-            elif words[0] == "length":
-                bones[name].length = float(words[1])
-            elif words[0] == "axis":
-                degrees = np.deg2rad(np.array(words[1:4], float))
-                bones[name].axis = euler(degrees[::-1], "ZYX")
-            elif words[0] == "dof":
-                bones[name].dof = words[1:]
-        elif section == ":hierarchy" and words[0] not in ("begin", "end"):
-            tree.append((words[0], words[1:]))
+            elif name:
+                _set_bone(bones[name], words)
     return bones, tree
+
+
+def _set_bone(bone: _AsfBone, words: list[str]) -> None:
+    if words[0] == "direction":
+        bone.direction = np.array(words[1:4], float)
+    elif words[0] == "length":
+        bone.length = float(words[1])
+    elif words[0] == "axis":
+        bone.axis = euler(np.deg2rad(np.array(words[1:4], float))[::-1], "ZYX")
+    elif words[0] == "dof":
+        bone.dof = words[1:]
 
 
 def _read_amc(skeleton: str, text: str) -> dict[str, FloatArray]:

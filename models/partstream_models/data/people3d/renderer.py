@@ -368,4 +368,4 @@ def noise_slopes(side: int = 256, cells: int = 16) -> UInt8Array:
     slopes = [np.roll(smooth, -1, axis) - np.roll(smooth, 1, axis) for axis in (1, 0)]
     planes = [128 + 42 * plane / plane.std() for plane in (*slopes, smooth)]
     planes.append(np.full_like(smooth, 255))
-    return np.clip(np.stack(planes, axis=2), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.stack(planes, axis=2), 0, 255), np.uint8)

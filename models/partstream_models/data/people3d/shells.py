@@ -1,8 +1,8 @@
 """Garments made from the body's own surface: regions of it, pushed out along the normals and cut.
 
-The base mesh holds a smooth body suit (`helper-tights`) and a skirt (`helper-skirt`) beside the body; a shell
-is some of their faces with an offset and a cut: a number on every vertex, interpolated over the faces, that is
-negative where the cloth ends. So hems are straight whatever the mesh, and the labels are exact.
+The base mesh holds a smooth body suit (`helper-tights`) and a skirt (`helper-skirt`) beside the body; a
+shell is some of their faces with an offset and a cut: a number on every vertex, interpolated over the faces,
+that is negative where the cloth ends. So hems are straight whatever the mesh, and the labels are exact.
 
 Heights are on the template body in metres: crotch -.05, waist .16, base of the neck .55.
 
@@ -76,7 +76,7 @@ class Tailor:
         self, *, hem: float, sleeve: float, neck: float, offset: float = 0.006, part: str = "upper-clothes",
         opening: float = -1.0,
     ) -> Shell:  # fmt: skip
-        """A shirt down to `hem`, with sleeves to `sleeve` of the arm (1 elbow, 2 wrist), open in front if asked."""
+        """A shirt down to `hem`; sleeves to a place on the arm (1 elbow, 2 wrist); open in front if asked."""
         f = self.fields
         body = self._no_arm(self._z - hem, 1.0)
         arm = np.where(self._is_arm(), (sleeve - f.arm_V) * 0.3, 1.0)

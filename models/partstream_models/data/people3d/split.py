@@ -16,8 +16,9 @@ FIRST_BENCHMARK_BODY: Final = 1_000_000
 
 HELD_OUT_GARMENTS: Final = frozenset(
     {
-        "male_casualsuit06/top", "female_casualsuit02/bottom", "male_worksuit01/top", "Sleeveless", "VNeckTop",
-        "Tightjeans", "miniskirt", "F_Dress_02", "F_Dress_03", "pith_helmet", "shoes03", "shoes05",
+        "male_casualsuit06/top", "female_casualsuit02/bottom", "male_worksuit01/top", "Sleeveless",
+        "VNeckTop", "Tightjeans", "miniskirt", "F_Dress_02", "F_Dress_03", "pith_helmet", "shoes03",
+        "shoes05",
     }
 )  # fmt: skip
 HELD_OUT_HAIR: Final = frozenset({"bob02", "ponytail01", "short02"})
@@ -32,10 +33,11 @@ HELD_OUT_SKINS: Final = frozenset(
 HELD_OUT_MOTIONS: Final = frozenset(
     {
         "01_04.amc.gz", "01_09.amc.gz", "01_14.amc.gz", "02_06.amc.gz", "03_04.amc.gz",
-        "cmu_bvh/005_04.bvh.gz", "cmu_bvh/005_06.bvh.gz", "cmu_bvh/005_12.bvh.gz", "cmu_bvh/005_17.bvh.gz",
-        "cmu_bvh/006_12.bvh.gz", "deepmimic/humanoid3d_backflip.txt.gz", "deepmimic/humanoid3d_cartwheel.txt.gz",
-        "deepmimic/humanoid3d_dance_a.txt.gz", "deepmimic/humanoid3d_getup_facedown.txt.gz",
-        "deepmimic/humanoid3d_roll.txt.gz", "deepmimic/humanoid3d_spinkick.txt.gz",
+        "cmu_bvh/005_04.bvh.gz", "cmu_bvh/005_06.bvh.gz", "cmu_bvh/005_12.bvh.gz",
+        "cmu_bvh/005_17.bvh.gz", "cmu_bvh/006_12.bvh.gz", "deepmimic/humanoid3d_backflip.txt.gz",
+        "deepmimic/humanoid3d_cartwheel.txt.gz", "deepmimic/humanoid3d_dance_a.txt.gz",
+        "deepmimic/humanoid3d_getup_facedown.txt.gz", "deepmimic/humanoid3d_roll.txt.gz",
+        "deepmimic/humanoid3d_spinkick.txt.gz",
     }
 )  # fmt: skip
 HELD_OUT: Final = HELD_OUT_GARMENTS | HELD_OUT_HAIR | HELD_OUT_SKINS | HELD_OUT_MOTIONS

@@ -1,8 +1,8 @@
 """Pictures of skin, hair and cloth by name.
 
 Names: `file:PATH` a picture as it is; `hair:PATH` a hair picture as grey strands of mean brightness;
-`cloth:KIND:SEED` a woven, knitted or printed cloth that repeats without a seam; and `ccp:ID:SEED` cloth cut from
-a garment of a CCP training photo, mirrored so that it repeats.
+`cloth:KIND:SEED` a woven, knitted or printed cloth that repeats without a seam; and `ccp:ID:SEED` cloth cut
+from a garment of a CCP training photo, mirrored so that it repeats.
 
 Shape suffixes: H height, W width, C channels.
 """
@@ -26,9 +26,9 @@ _HAIR_MEAN: Final = 150
 _MIN_CUT: Final = 40
 _CUT_FROM: Final = frozenset(
     {
-        "blazer", "blouse", "cape", "cardigan", "coat", "dress", "hoodie", "jacket", "jeans", "jumper", "leggings",
-        "pants", "romper", "scarf", "shirt", "shorts", "skirt", "suit", "sweater", "sweatshirt", "t-shirt", "top",
-        "vest",
+        "blazer", "blouse", "cape", "cardigan", "coat", "dress", "hoodie", "jacket", "jeans", "jumper",
+        "leggings", "pants", "romper", "scarf", "shirt", "shorts", "skirt", "suit", "sweater",
+        "sweatshirt", "t-shirt", "top", "vest",
     }
 )  # fmt: skip
 """Garments of CCP whose cloth is used."""
@@ -101,7 +101,7 @@ def mirrored(square_HWC: UInt8Array) -> UInt8Array:
     slow = cv2.GaussianBlur(luma, (0, 0), half / 5)[..., None]
     even = small * (0.35 + 0.65 * luma.mean() / np.maximum(slow, 4))
     row = np.concatenate([even, even[:, ::-1]], axis=1)
-    return np.clip(np.concatenate([row, row[::-1]]), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.concatenate([row, row[::-1]]), 0, 255), np.uint8)
 
 
 def _read(path: Path) -> UInt8Array:
