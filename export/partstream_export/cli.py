@@ -15,6 +15,7 @@ from rich.console import Console
 
 from partstream_core.errors import BundleError
 from partstream_export.bundle_writer import check_target
+from partstream_export.compare.cli import compare_command
 from partstream_export.console import read_object, show, tell_files, thresholds
 from partstream_export.int8_cli import int8_command
 from partstream_export.papers_cli import aten, hvisnet
@@ -29,6 +30,7 @@ app.command()(aten)
 app.command()(hvisnet)
 app.command("tensorrt")(tensorrt_command)
 app.command("int8")(int8_command)
+app.command("compare")(compare_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
