@@ -16,6 +16,7 @@ from rich.console import Console
 from partstream_core.errors import BundleError
 from partstream_export.bundle_writer import check_target
 from partstream_export.compare.cli import compare_command
+from partstream_export.compare.joints import teacher_joints_command
 from partstream_export.console import read_object, show, tell_files, thresholds
 from partstream_export.int8_cli import int8_command
 from partstream_export.papers_cli import aten, hvisnet
@@ -31,6 +32,7 @@ app.command()(hvisnet)
 app.command("tensorrt")(tensorrt_command)
 app.command("int8")(int8_command)
 app.command("compare")(compare_command)
+app.command("teacher-joints")(teacher_joints_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ Shape suffixes: H height, W width, C RGB; N people.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from partstream_core.privacy import keep_runtimes_silent
 from partstream_models.hints import PersonSegmenter
 from partstream_models.networks.movenet import JointMaps, MoveNet
 from partstream_models.networks.movenet_decode import MoveNetPeople, decode_people
-from partstream_models.teachers.blazepose import BlazePose, crop_of
+from partstream_models.teachers.blazepose import BlazePose, PosedPerson, crop_of
 
 keep_runtimes_silent()
 try:
@@ -42,6 +42,17 @@ _LEAST_PERSON: Final = 0.15
 """Score of MoveNet (center times mean of the joints) from which a person is cropped."""
 _LEAST_PRESENCE: Final = 0.5
 _MASK: Final = 0.5
+
+
+class TeacherPerson(NamedTuple):
+    """A person of a picture."""
+
+    score: float
+    """MoveNet's, 0..1."""
+    box_4: Float32Array
+    """x1, y1, x2, y2 in pixels of the picture, by MoveNet."""
+    posed: PosedPerson
+    """BlazePose's mask and landmarks."""
 
 
 class PeopleMasks(Protocol):
@@ -89,15 +100,19 @@ class MoveNetBlazePose:
 
     def __call__(self, image_HWC: UInt8Array) -> list[BoolArray]:
         """A mask for each person who is found by both networks."""
+        return [person.posed.mask_HW > _MASK for person in self.people(image_HWC)]
+
+    def people(self, image_HWC: UInt8Array) -> list[TeacherPerson]:
+        """The people who are found by both networks, best first."""
         people = self._find(image_HWC)
-        masks = []
+        found = []
         for score, box_4, joints_J3 in zip(people.scores_N, people.boxes_N4, people.joints_NJ3, strict=True):
             if score < _LEAST_PERSON:
                 continue
-            found = self._blazepose(image_HWC, crop_of(box_4, joints_J3))
-            if found.presence >= _LEAST_PRESENCE:
-                masks.append(found.mask_HW > _MASK)
-        return masks
+            posed = self._blazepose(image_HWC, crop_of(box_4, joints_J3))
+            if posed.presence >= _LEAST_PRESENCE:
+                found.append(TeacherPerson(float(score), box_4, posed))
+        return found
 
     def _find(self, image_HWC: UInt8Array) -> MoveNetPeople:
         """People in pixels of the picture."""

@@ -5,18 +5,18 @@ Shape suffixes: H height, W width, C colour channels (RGB).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy import ndimage
 
 from partstream_core.ccp import read_label_map, validation_part_maps
 from partstream_core.composite.backdrop import draw_texture
 from partstream_core.empty.recipe import ClipCrop, EmptyRecipe
+from partstream_core.readers.clips import read_frames
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def _of_clip(crop: ClipCrop, path: Path) -> Iterator[EmptyPicture]:
         raise ValueError(f"there is no clip {path}")
     left, top, right, bottom = crop.box
     waiting = list(crop.frames)
-    for number, image_HWC in enumerate(_frames(path)):
+    for number, image_HWC in enumerate(read_frames(path)):
         if number != waiting[0]:
             continue
         if image_HWC.shape[0] < bottom or image_HWC.shape[1] < right:
@@ -86,37 +86,6 @@ def _of_clip(crop: ClipCrop, path: Path) -> Iterator[EmptyPicture]:
         if not waiting:
             return
     raise ValueError(f"{path} ends before frame {waiting[0]}")
-
-
-def _frames(path: Path) -> Iterator[UInt8Array]:
-    """The frames of a GIF or a video, RGB."""
-    try:
-        with Image.open(path) as picture:
-            for number in range(getattr(picture, "n_frames", 1)):
-                picture.seek(number)
-                yield np.asarray(picture.convert("RGB"))
-        return
-    except UnidentifiedImageError:
-        pass
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error}") from error
-    yield from _video_frames(path)
-
-
-def _video_frames(path: Path) -> Iterator[UInt8Array]:
-    """Decoded by PyAV, which this package does not ask for: it is there where `partstream` is installed."""
-    try:
-        av: Any = import_module("av")
-    except ImportError as error:
-        raise ValueError(
-            f"reading {path} needs PyAV: install partstream-server beside this command"
-        ) from error
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"cannot decode {path}: {error}") from error
 
 
 def _backdrops(root: Path, left_out: tuple[str, ...]) -> Iterator[EmptyPicture]:

@@ -16,8 +16,10 @@ from partstream_core.empty.cli import empty_command
 from partstream_core.evaluate import ccp
 from partstream_core.evaluate.results_cli import convert_command, results_command
 from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.keypoints.cli import joints_command
 from partstream_core.masks.cli import masks_command
 from partstream_core.offset.cli import offset_command
+from partstream_core.rendered.cli import rendered_command
 from partstream_core.report.collect import Collector
 from partstream_core.report.page import write_page
 
@@ -32,8 +34,10 @@ class Split(StrEnum):
 
 app.command(name="composite")(composite_command)
 app.command(name="empty")(empty_command)
+app.command(name="joints")(joints_command)
 app.command(name="masks")(masks_command)
 app.command(name="offset")(offset_command)
+app.command(name="rendered")(rendered_command)
 app.command(name="results")(results_command)
 app.command(name="convert")(convert_command)
 

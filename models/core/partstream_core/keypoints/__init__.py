@@ -1,0 +1,1 @@
+"""`partstream-evaluate joints`: joints against those of a teacher on real clips."""

@@ -1,0 +1,1 @@
+"""`partstream-evaluate rendered`: a benchmark of rendered people in extreme poses."""
