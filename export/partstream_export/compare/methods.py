@@ -78,7 +78,7 @@ def compiled(network: nn.Module, example_BCHW: Tensor) -> Any:
         raise ValueError("the comparison needs OpenVINO: pip install openvino")
     shape = [1, 3, -1, -1]
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
         model = openvino.convert_model(network.eval(), example_input=example_BCHW, input=[shape])
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 

@@ -255,8 +255,8 @@ def _backdrop(photo_HWC: UInt8Array, width: int, height: int, rng: np.random.Gen
 
 def _film(image_HWC: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     """The picture as a camera sees it: a little soft, noisy or dark, or none of it."""
-    seen = image_HWC.astype(np.float32)
+    seen = image_HWC.astype(np.float64)
     if rng.random() < 0.4:
-        seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(0.3, 0.9))))
+        seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), float(rng.uniform(0.3, 0.9))), np.float64)
     seen = seen * float(rng.uniform(0.65, 1.1)) + rng.normal(0, rng.uniform(0, 4), seen.shape)
     return np.clip(seen, 0, 255).astype(np.uint8)
