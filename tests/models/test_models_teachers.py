@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 
 from partstream_core.ccp import HINT_STRIDE, HINTS
 from partstream_core.labels import VOID
-from partstream_models.data.labelled import LabelledPeople
+from partstream_models.data.labelled import LabelledPeople, LabelledPicture
 from partstream_models.data.teacher import PERSON
 from partstream_models.teach import main
-from partstream_models.teachers.blazepose import SIDE, BlazePose, PosedPerson, crop_of
-from partstream_models.teachers.labelling import Teachers, build, read_pictures
+from partstream_models.teachers.answers import Teachers, read_answers
+from partstream_models.teachers.blazepose import LANDMARK_OF_JOINT, MIRRORED_LANDMARKS, PosedPerson
+from partstream_models.teachers.labelling import build, label_empty, label_people
 from partstream_models.teachers.people import FoundPerson, PeopleFinder
 from partstream_models.teachers.pseudo_labels import agree, largest_person
+from partstream_models.teachers.reading import read_pictures
+from partstream_models.teachers.sheet import HEIGHT as SHEET_HEIGHT
+from partstream_models.teachers.sheet import contact_sheet
+from partstream_models.teachers.sides import ARMS, LEGS, count_sides
 
 HEIGHT, WIDTH = 160, 128
-LEFT_ARM, RIGHT_ARM = 2, 3
+LEFT_ARM, RIGHT_ARM, EITHER_ARM = 2, 3, 12
 
 
 def joints_at(x: float, *, score: float = 0.9) -> NDArray[np.float32]:
@@ -35,11 +40,16 @@ def joints_at(x: float, *, score: float = 0.9) -> NDArray[np.float32]:
     return places
 
 
-def person_at(x: int, *, score: float = 0.9, presence: float = 1.0, width: int = 40) -> FoundPerson:
+def person_at(
+    x: int, *, score: float = 0.9, presence: float = 1.0, width: int = 40, swapped: bool = False
+) -> FoundPerson:
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     mask[20:156, max(x - width // 2, 0) : x + width // 2] = 1
     joints = joints_at(x)
     landmarks = np.zeros((33, 3), np.float32)
+    landmarks[list(LANDMARK_OF_JOINT)] = joints
+    if swapped:
+        landmarks = landmarks[list(MIRRORED_LANDMARKS)]
     box = np.array([x - width // 2, 20, x + width // 2, 156], np.float32)
     return FoundPerson(score, box, joints, PosedPerson(presence, mask, landmarks))
 
@@ -54,20 +64,6 @@ def hints_of(seen: NDArray[np.float32], *, region: int | None = None) -> NDArray
 
 
 ALL = np.ones((HEIGHT // HINT_STRIDE + 1, WIDTH // HINT_STRIDE + 1), np.float32)
-
-
-@pytest.mark.parametrize("angle", [0.0, 0.7, np.pi, -2.0])
-def test_a_crop_turns_the_torso_upright(angle: float) -> None:
-    joints = joints_at(0)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    joints[:, :2] = (joints[:, :2] - [0, 70]) @ turn.T + [64, 80]
-    crop = crop_of(np.array([20, 20, 108, 140], np.float32), joints)
-    cut = joints[:, :2] @ crop.to_crop()[:, :2].T + crop.to_crop()[:, 2]
-    up = cut[[5, 6]].mean(axis=0) - cut[[11, 12]].mean(axis=0)
-    assert up[0] == pytest.approx(0, abs=1e-3)
-    assert up[1] < 0
-    middle = crop.to_crop() @ [64, 80, 1]
-    assert middle.tolist() == pytest.approx([(SIDE - 1) / 2] * 2)
 
 
 def test_a_person_that_both_sides_see_is_labelled_and_the_rest_is_background() -> None:
@@ -105,12 +101,43 @@ def test_where_two_masks_meet_the_nearer_bones_own_and_the_middle_is_void() -> N
     assert (labels.people_HW[110:140, 64] == VOID).all()
 
 
-@pytest.mark.parametrize("region", [LEFT_ARM, RIGHT_ARM])
-def test_joints_tell_left_from_right_whatever_bodypix_says(region: int) -> None:
+@pytest.mark.parametrize(("region", "confirmed"), [(LEFT_ARM, slice(80, 86)), (RIGHT_ARM, slice(42, 48))])
+def test_a_limb_has_a_side_where_joints_and_bodypix_agree(region: int, confirmed: slice) -> None:
     labels = agree((person_at(64, width=56),), hints_of(ALL, region=region), (HEIGHT, WIDTH))
-    assert (labels.teacher_HW[72:88, 80:86] == LEFT_ARM).all()
-    assert (labels.teacher_HW[72:88, 42:48] == RIGHT_ARM).all()
-    assert (labels.teacher_HW[72:88, 64] == PERSON).all()
+    arms = labels.teacher_HW[72:88]
+    assert (arms[:, confirmed] == region).all()
+    other = slice(42, 48) if region == LEFT_ARM else slice(80, 86)
+    assert (arms[:, other] == EITHER_ARM).all()
+    assert (arms[:, 64] == EITHER_ARM).all()
+
+
+def test_sides_are_left_open_where_the_two_pose_networks_contradict_each_other() -> None:
+    person = person_at(64, width=56, swapped=True)
+    labels = agree((person,), hints_of(ALL, region=LEFT_ARM), (HEIGHT, WIDTH))
+    assert (labels.teacher_HW[72:88, 42:86] == EITHER_ARM).all()
+    assert count_sides(hints_of(ALL, region=LEFT_ARM), person) == ()
+
+
+def test_bodypix_contradicting_the_joints_of_a_limb_is_a_dispute() -> None:
+    person = person_at(64, width=56)
+    votes = {each.limbs: each for each in count_sides(hints_of(ALL, region=LEFT_ARM), person)}
+    assert votes[ARMS].disputed
+    assert 0.3 < votes[ARMS].num_against / votes[ARMS].num_cells < 0.7
+    assert not votes[LEGS].disputed
+    right = hints_of(ALL, region=RIGHT_ARM)
+    right[1, :, 4:], right[2, :, 4:] = 255, 0
+    votes = {each.limbs: each for each in count_sides(right, person)}
+    assert votes[ARMS].num_cells > 6
+    assert votes[ARMS].num_against == 0
+
+
+def test_people_whom_bodypix_and_deeplab_alone_are_sure_of_keep_their_regions() -> None:
+    labels = agree((), hints_of(ALL, region=1), (HEIGHT, WIDTH))
+    assert (labels.people_HW == VOID).all()
+    assert (labels.teacher_HW == 1).all()
+    only_deeplab = hints_of(ALL)
+    only_deeplab[8] = 0
+    assert not agree((), only_deeplab, (HEIGHT, WIDTH)).teacher_HW.any()
 
 
 def test_the_largest_person_is_one_connected_region() -> None:
@@ -138,38 +165,84 @@ def test_a_missing_or_damaged_teacher_is_named(data_dir: Path, tmp_path: Path, n
         PeopleFinder(weights)
 
 
-def test_blazepose_masks_a_real_person(data_dir: Path) -> None:
-    find = PeopleFinder(data_dir / "weights")
+@pytest.fixture(scope="module")
+def reference(data_dir: Path) -> NDArray[np.uint8]:
+    """A picture of one person, RGB."""
     with np.load(data_dir / "weights/movenet_multipose_reference.npz") as file:
-        image = file["image"]
-    people = find(image)
-    assert len(people) == 1
-    assert people[0].posed.presence > 0.9
-    mask = people[0].posed.mask_HW > 0.5
-    x1, y1, x2, y2 = people[0].box_4
-    rows, columns = np.nonzero(mask)
-    assert ((columns > x1 - 20) & (columns < x2 + 20) & (rows > y1 - 20) & (rows < y2 + 20)).mean() > 0.98
-    hips = people[0].joints_J3[[11, 12], :2]
-    assert np.abs(people[0].posed.joints_J3[[11, 12], :2] - hips).max() < 0.05 * image.shape[1]
+        image: NDArray[np.uint8] = file["image"]
+    return image
 
 
-def test_labelled_pictures_are_read_as_they_were_made(data_dir: Path, tmp_path: Path) -> None:
-    with np.load(data_dir / "weights/movenet_multipose_reference.npz") as file:
-        cv2.imwrite(str(tmp_path / "photo.png"), file["image"][..., ::-1])
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    cache, answers = tmp_path / "cache", tmp_path / "answers"
+def test_labelled_pictures_are_read_as_they_were_made(
+    data_dir: Path, tmp_path: Path, reference: NDArray[np.uint8]
+) -> None:
+    folder, cache, answers = tmp_path / "photos", tmp_path / "cache", tmp_path / "answers"
+    (folder / "empty").mkdir(parents=True)
+    cv2.imwrite(str(folder / "photo.png"), reference[..., ::-1])
+    cv2.imwrite(str(folder / "empty" / "wall.png"), np.full((40, 60, 3), 90, np.uint8))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     teachers = Teachers(data_dir / "weights", answers)
-    assert build(cache, read_pictures([tmp_path]), teachers) == 1
-    [(name, image)] = read_pictures([tmp_path])
+
+    def label() -> list[LabelledPicture]:
+        pictures = read_pictures([folder], leave_out=[folder / "empty"])
+        return [*label_people(pictures, teachers), *label_empty(read_pictures([folder / "empty"]))]
+
+    assert build(cache, label()) == 2
     people = pickle.loads(pickle.dumps(LabelledPeople(cache)))  # noqa: S301 - our own
-    assert len(people) == 1
-    assert people[0].name == name
-    assert np.array_equal(people[0].image_HWC, image)
+    assert [people[number].name for number in range(len(people))] == ["photos/photo.png", "empty/wall.png"]
+    assert np.array_equal(people[0].image_HWC, reference)
     assert people[0].people_HW[110:160, 290:300].tolist() == np.ones((50, 10)).tolist()
     assert people[0].joints_NJ3.shape == (1, 17, 3)
-    kept = [path.stat().st_mtime_ns for path in answers.iterdir()]
-    build(cache, read_pictures([tmp_path]), teachers)
-    assert [path.stat().st_mtime_ns for path in answers.iterdir()] == kept
+    assert not people[1].parts_HW.any()
+    assert not people[1].people_HW.any()
+    [kept] = answers.iterdir()
+    made, first = kept.stat().st_mtime_ns, people[0].people_HW.copy()
+    label()
+    assert kept.stat().st_mtime_ns == made
+    kept.write_bytes(kept.read_bytes()[:2000])
+    assert read_answers(kept) is None
+    assert np.array_equal(label()[0].people_HW, first)
+
+
+def test_a_portrait_and_a_picture_on_its_head_are_found_and_masked(
+    data_dir: Path, reference: NDArray[np.uint8]
+) -> None:
+    find = PeopleFinder(data_dir / "weights")
+    [upright] = find(reference)
+    assert upright.posed.presence > 0.9
+    whole = upright.posed.mask_HW > 0.5
+    x1, y1, x2, y2 = (int(value) for value in upright.box_4)
+    outside = whole.copy()
+    outside[max(y1 - 20, 0) : y2 + 20, max(x1 - 20, 0) : x2 + 20] = False
+    assert outside.sum() < 0.02 * whole.sum()
+    height, width = reference.shape[:2]
+    [turned] = find(np.ascontiguousarray(reference[::-1, ::-1]))
+    assert overlap(turned.posed.mask_HW[::-1, ::-1] > 0.5, whole) > 0.9
+    hips = [width - 1, height - 1] - turned.joints_J3[[11, 12], :2]
+    assert np.abs(hips - upright.joints_J3[[11, 12], :2]).max() < 0.05 * width
+    bottom, left, right = int(upright.joints_J3[[5, 6], 1].max()) + 15, max(x1 - 30, 0), x2 + 30
+    [portrait] = find(np.ascontiguousarray(reference[max(y1 - 10, 0) : bottom, left:right]))
+    assert overlap(portrait.posed.mask_HW > 0.5, whole[max(y1 - 10, 0) : bottom, left:right]) > 0.75
+
+
+def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_a_contact_sheet_shows_each_picture_thrice() -> None:
+    people = np.zeros((20, 40), np.uint8)
+    people[:, :20], people[:, 20:30] = 1, VOID
+    picture = LabelledPicture(
+        "a", np.full((20, 40, 3), 100, np.uint8), people, people, people, np.zeros((1, 17, 3), np.float32)
+    )
+    sheet = contact_sheet([picture] * 3)
+    assert sheet.shape[0] == 2 * SHEET_HEIGHT
+    assert not sheet[SHEET_HEIGHT:, sheet.shape[1] // 2 :].any()
+    third = sheet.shape[1] // 6
+    assert (sheet[50, :third] == 100).all()
+    assert (sheet[50, third : third + 100] != 100).any()
+    with pytest.raises(ValueError, match="no picture to draw"):
+        contact_sheet([])
 
 
 def test_a_cache_cut_short_and_none_at_all_are_named(tmp_path: Path) -> None:
@@ -188,8 +261,3 @@ def test_the_command_names_what_is_missing(tmp_path: Path, capsys: pytest.Captur
         main([str(tmp_path), "--weights", str(tmp_path), "--out", str(tmp_path / "out")])
     assert ended.value.code == 2
     assert "no pretrained weights at" in capsys.readouterr().err
-
-
-def test_a_network_that_is_no_blazepose_is_refused(data_dir: Path) -> None:
-    with pytest.raises(ValueError, match="no teacher at"):
-        BlazePose(data_dir / "weights/missing.tflite")

@@ -36,12 +36,17 @@ ALLOWED: Final[tuple[tuple[str, ...], ...]] = (
     PARTS[1:],
     ("background",),
     ("background",),
+    ("left-arm", "right-arm", *_SLEEVES),
+    ("left-leg", "right-leg", *_BELOW),
+    ("left-shoe", "right-shoe", "left-leg", "right-leg", "socks", "pants"),
 )
 """Parts that each answer allows: 0 no answer, 1 to 8 the body regions of the hints, then those below."""
 PERSON: Final = 9
 NOBODY: Final = 10
 CARRIED: Final = 11
 """Not a teacher's answer but the labels': a bag. It is background, and hides what is behind it."""
+EITHER_SIDE: Final = {2: 12, 3: 12, 5: 13, 6: 13, 7: 14, 8: 14}
+"""Answer for an arm, leg or foot of unknown side, by the answer that names a side."""
 CARRIED_SHARE: Final = 0.8
 """Of people who keep their bags when they are cut out."""
 BAGS: Final = ("bag", "purse", "wallet")

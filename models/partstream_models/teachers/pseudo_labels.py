@@ -3,14 +3,14 @@
 MoveNet and BlazePose find people and their masks; BodyPix and the VOC DeepLab find person pixels and body
 regions without telling one person from another. A pixel belongs to a person where BlazePose says so and one
 of the other two agrees, or where the person is found with great certainty; it is background where no network
-finds a person; all else is void. Left and right come from the joints.
+finds a person; all else is void. `part_answers` then narrows the parts of void pixels down.
 
-Shape suffixes: H height, W width, C colour channels (RGB), c hint channels, h and w the hint grid, N people,
-J joints (17, COCO order).
+Shape suffixes: H height, W width, c hint channels, h and w the hint grid, N people, J joints (17, COCO
+order).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
@@ -18,31 +18,27 @@ import numpy.typing as npt
 
 from partstream_core.ccp import HINT_STRIDE, upsample_hints
 from partstream_core.labels import VOID
-from partstream_models.data.teacher import FLIP_PAIRS, PERSON, teacher_map
+from partstream_models.networks.movenet import NUM_JOINTS
+from partstream_models.teachers.limbs import SKELETON, bone_distance
+from partstream_models.teachers.part_answers import answers_of
 from partstream_models.teachers.people import FoundPerson
 
 UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
-_SKELETON: Final = (
-    (5, 6), (11, 12), (5, 11), (6, 12), (5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14),
-    (14, 16), (0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (0, 6),
-)  # fmt: skip
-_LIMBS: Final = {2: ((5, 7), (7, 9)), 3: ((6, 8), (8, 10)), 5: ((11, 13), (13, 15)), 6: ((12, 14), (14, 16)),
-                 7: ((13, 15),), 8: ((14, 16),)}  # fmt: skip
-"""Bones of each answer that has a side (`data.teacher`)."""
 _PRESENT, _SURE_PRESENT, _SURE_SCORE = 0.5, 0.9, 0.45
-_IN, _OUT = 0.5, 0.15
+_IN, _SURE_IN, _OUT = 0.7, 0.85, 0.12
 _AGREED = 0.35
-_NOBODY = 0.2
-_JOINT_SEEN = 0.3
+_NOBODY = 0.22
+_ON_BONES = 0.06
+"""Pixels this near to a person's bones, against the longer side of the box, need no second network."""
 _OTHER_PERSON = 0.7
 """Pixels this near to another person's bones, against the own ones, have an uncertain owner."""
-_OTHER_SIDE = 0.75
 _LEAST_PIXELS = 150
 _LEAST_KEPT = 0.6
 """Of BlazePose's mask that must be agreed for a person to count."""
+_MARGIN = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,16 @@ class PseudoLabels:
     """x, y and score of each person's joints."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedPixels:
+    """Which person each pixel belongs to."""
+
+    people_HW: UInt8Array
+    """Number + 1 of the person, 0 nobody, 255 void."""
+    people: tuple[FoundPerson, ...]
+    """By number."""
+
+
 def largest_person(hints_chw: UInt8Array, size: tuple[int, int]) -> BoolArray:
     """The largest connected region that the VOC DeepLab takes for people, bool [H, W]."""
     grid = upsample_hints(hints_chw, *size)[9]
@@ -70,7 +76,7 @@ def largest_person(hints_chw: UInt8Array, size: tuple[int, int]) -> BoolArray:
     return np.asarray(pieces == largest)
 
 
-def agree(found: tuple[FoundPerson, ...], hints_chw: UInt8Array, size: tuple[int, int]) -> PseudoLabels:
+def agree(found: Sequence[FoundPerson], hints_chw: UInt8Array, size: tuple[int, int]) -> PseudoLabels:
     """Labels of a picture of that height and width.
 
     Args:
@@ -78,39 +84,63 @@ def agree(found: tuple[FoundPerson, ...], hints_chw: UInt8Array, size: tuple[int
         hints_chw: Of BodyPix and DeepLab (`hints`).
         size: Height and width.
     """
-    grid = upsample_hints(hints_chw, *size).astype(np.float32) / (255 * HINT_STRIDE * HINT_STRIDE)
-    body, person = grid[8], grid[9]
-    seen = np.maximum(body, person)
+    owned = own_pixels(found, hints_chw, size)
+    parts = np.where(owned.people_HW == 0, 0, VOID).astype(np.uint8)
+    return PseudoLabels(
+        parts,
+        owned.people_HW,
+        answers_of(parts, owned.people_HW, hints_chw, owned.people),
+        joints_of(owned.people),
+    )
+
+
+def own_pixels(found: Sequence[FoundPerson], hints_chw: UInt8Array, size: tuple[int, int]) -> OwnedPixels:
+    """The owner of each pixel, where the networks agree; arguments as for `agree`."""
+    body, person = _seen(hints_chw, size)
     present = [each for each in found if each.posed.presence > _PRESENT]
-    claims = [_claim(each, seen) for each in present]
+    claims = [_claim(each, np.maximum(body, person)) for each in present]
     owners = _owners(present, claims, size)
     people = np.full(size, VOID, np.uint8)
     claimed = np.zeros(size, np.float32)
     for each in found:
         np.maximum(claimed, each.posed.mask_HW, out=claimed)
     nobody = (claimed < _OUT) & (body < _NOBODY) & (person < _NOBODY)
-    nobody &= cv2.erode(nobody.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1) > 0
-    people[nobody] = 0
-    rows: list[Float32Array] = []
+    people[cv2.erode(nobody.astype(np.uint8), _MARGIN, borderValue=1) > 0] = 0
+    kept: list[FoundPerson] = []
     for number, each in enumerate(present):
         mine = owners == number + 1
         whole = int((each.posed.mask_HW > _IN).sum())
-        if mine.sum() < _LEAST_PIXELS or mine.sum() < _LEAST_KEPT * whole or len(rows) >= VOID - 1:
+        if mine.sum() < _LEAST_PIXELS or mine.sum() < _LEAST_KEPT * whole or len(kept) >= VOID - 1:
             continue
-        rows.append(each.joints_J3)
-        people[mine] = len(rows)
-    parts = np.where(people == 0, 0, VOID).astype(np.uint8)
-    teacher = _answers(parts, people, hints_chw, rows)
-    joints = np.stack(rows) if rows else np.zeros((0, 17, 3), np.float32)
-    return PseudoLabels(parts, people, teacher, joints)
+        kept.append(each)
+        people[mine] = len(kept)
+    return OwnedPixels(people, tuple(kept))
+
+
+def joints_of(people: Sequence[FoundPerson | None]) -> Float32Array:
+    """MoveNet's joints, [N, 17, 3]; zero where a person is not found."""
+    rows = [np.zeros((NUM_JOINTS, 3), np.float32) if each is None else each.joints_J3 for each in people]
+    return np.stack(rows) if rows else np.zeros((0, NUM_JOINTS, 3), np.float32)
+
+
+def _seen(hints_chw: UInt8Array, size: tuple[int, int]) -> tuple[Float32Array, Float32Array]:
+    """Any body by BodyPix and person by DeepLab at each pixel, 0..1."""
+    scale = np.float32(255 * HINT_STRIDE * HINT_STRIDE)
+    body, person = upsample_hints(hints_chw[8:10], *size).astype(np.float32) / scale
+    return body, person
 
 
 def _claim(found: FoundPerson, seen_HW: Float32Array) -> BoolArray:
-    """Pixels of a person by BlazePose that somebody else confirms, or all where the person is certain."""
-    mask = found.posed.mask_HW > _IN
-    if found.score > _SURE_SCORE and found.posed.presence > _SURE_PRESENT:
-        return mask & ((found.posed.mask_HW > 0.8) | (seen_HW > _AGREED / 2))
-    return mask & (seen_HW > _AGREED)
+    """Pixels of a person by BlazePose that another network or the bones confirm, or of a certain person."""
+    mask = found.posed.mask_HW
+    confirmed = seen_HW > _AGREED
+    if found.posed.presence > _SURE_PRESENT:
+        reach = _ON_BONES * float((found.box_4[2:] - found.box_4[:2]).max())
+        confirmed |= bone_distance(found.joints_J3, SKELETON, mask.shape) < reach
+        if found.score > _SURE_SCORE:
+            confirmed |= mask > _SURE_IN
+    claim: BoolArray = (mask > _IN) & confirmed
+    return claim
 
 
 def _owners(
@@ -123,49 +153,10 @@ def _owners(
     owners = np.zeros(size, np.int64)
     nearest, second = np.full(size, np.inf, np.float32), np.full(size, np.inf, np.float32)
     for number, (each, claim) in enumerate(zip(found, claims, strict=True)):
-        distance = np.where(claim, _bone_distance(each.joints_J3, _SKELETON, size), np.inf).astype(np.float32)
+        bones = bone_distance(each.joints_J3, SKELETON, size)
+        distance = np.where(claim, np.minimum(bones, 1e6), np.inf).astype(np.float32)
         closer = distance < nearest
         second = np.where(closer, nearest, np.minimum(second, distance))
         owners[closer], nearest = number + 1, np.minimum(nearest, distance)
     owners[(second < np.inf) & (nearest > _OTHER_PERSON * second)] = -1
     return owners
-
-
-def _bone_distance(
-    joints_J3: Float32Array, bones: tuple[tuple[int, int], ...], size: tuple[int, int]
-) -> Float32Array:
-    """Distance of each pixel to the nearest bone, plus one, in pixels; infinite where no bone is seen."""
-    drawn = np.ones(size, np.uint8)
-    for one, other in bones:
-        if min(joints_J3[one, 2], joints_J3[other, 2]) > _JOINT_SEEN / 2:
-            start, end = (tuple(int(value) for value in joints_J3[row, :2].round()) for row in (one, other))
-            cv2.line(drawn, (start[0], start[1]), (end[0], end[1]), 0, 1)
-    if drawn.all():
-        return np.full(size, np.inf, np.float32)
-    return np.asarray(cv2.distanceTransform(drawn, cv2.DIST_L2, 3), np.float32) + 1
-
-
-def _answers(
-    parts_HW: UInt8Array, people_HW: UInt8Array, hints_chw: UInt8Array, joints: list[Float32Array]
-) -> UInt8Array:
-    """BodyPix's regions inside people, with sides by the joints; PERSON where no region is sure."""
-    answers = teacher_map(parts_HW, hints_chw)
-    owned = (people_HW > 0) & (people_HW < VOID)
-    answers[~owned & (answers != PERSON)] = 0
-    answers[owned & ((answers == 0) | (answers > PERSON))] = PERSON
-    for number, joints_J3 in enumerate(joints):
-        _set_sides(answers, people_HW == number + 1, joints_J3)
-    return answers
-
-
-def _set_sides(answers_HW: UInt8Array, mine_HW: BoolArray, joints_J3: Float32Array) -> None:
-    """Left or right by the nearer limb; PERSON where it is not clear which; in place."""
-    for pair in FLIP_PAIRS:
-        sided = mine_HW & np.isin(answers_HW, pair)
-        if not sided.any():
-            continue
-        left, right = (_bone_distance(joints_J3, _LIMBS[answer], mine_HW.shape)[sided] for answer in pair)
-        values = np.full(len(left), PERSON, np.uint8)
-        values[left < _OTHER_SIDE * right] = pair[0]
-        values[right < _OTHER_SIDE * left] = pair[1]
-        answers_HW[sided] = values
