@@ -178,8 +178,8 @@ class BlazePose:
         landmarks[:, 0] = width - 1 - landmarks[:, 0]
         return PosedPerson(
             (one.presence + other.presence) / 2,
-            (one.mask_HW + other.mask_HW[:, ::-1]) / 2,
-            (one.landmarks_J3 + landmarks) / 2,
+            np.asarray((one.mask_HW + other.mask_HW[:, ::-1]) / 2, np.float32),
+            np.asarray((one.landmarks_J3 + landmarks) / 2, np.float32),
         )
 
 

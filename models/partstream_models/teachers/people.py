@@ -10,9 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from partstream_models.networks.movenet import MoveNet
-from partstream_models.networks.movenet_decode import find_people
+from partstream_models.networks.movenet import JointMaps, MoveNet
+from partstream_models.networks.movenet_decode import MoveNetPeople, decode_people
 from partstream_models.teachers.blazepose import BlazePose, PosedPerson, crop_of, quarter_turns
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -130,7 +131,7 @@ class PeopleFinder:
         top, left = ((rows - size[1]) // 2, (columns - size[0]) // 2) if frame else (0, 0)
         canvas = np.full((rows, columns, 3), 128, np.uint8)
         canvas[top : top + size[1], left : left + size[0]] = resized
-        people = find_people(self._movenet, canvas, max_people=MOST_PEOPLE, threshold=_LEAST_CENTER)
+        people = self._decode(canvas)
         back = np.array([width / size[0], height / size[1]], np.float32)
         limits = np.array([width, height], np.float32)
         found = []
@@ -143,6 +144,20 @@ class PeopleFinder:
                 _Row(float(score), box_4, np.concatenate([places, joints[:, 2:]], axis=1, dtype=np.float32))
             )
         return found
+
+    @torch.inference_mode()
+    def _decode(self, canvas_HWC: UInt8Array) -> MoveNetPeople:
+        """People of a picture whose sides are multiples of 32; the network runs in bfloat16."""
+        image = torch.from_numpy(canvas_HWC).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            maps, scale, offset = self._movenet(image.contiguous(memory_format=torch.channels_last))
+        return decode_people(
+            JointMaps(*(each.float() for each in maps)),
+            scale.float(),
+            offset.float(),
+            max_people=MOST_PEOPLE,
+            threshold=_LEAST_CENTER,
+        )
 
 
 def _distinct(rows: list[_Row]) -> list[_Row]:
