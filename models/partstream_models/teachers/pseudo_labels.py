@@ -28,9 +28,9 @@ Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 _PRESENT, _SURE_PRESENT, _SURE_SCORE = 0.5, 0.9, 0.45
-_IN, _SURE_IN, _OUT = 0.7, 0.85, 0.12
+_IN, _SURE_IN, _OUT = 0.8, 0.9, 0.05
 _AGREED = 0.35
-_NOBODY = 0.22
+_NOBODY = 0.4
 _ON_BONES = 0.06
 """Pixels this near to a person's bones, against the longer side of the box, need no second network."""
 _OTHER_PERSON = 0.7
@@ -38,7 +38,7 @@ _OTHER_PERSON = 0.7
 _LEAST_PIXELS = 150
 _LEAST_KEPT = 0.6
 """Of BlazePose's mask that must be agreed for a person to count."""
-_MARGIN = np.ones((5, 5), np.uint8)
+_MARGIN = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
