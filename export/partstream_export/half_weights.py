@@ -15,9 +15,14 @@ _SUFFIX = "_half"
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large float32 weights are float16 where no bit is lost."""
+    """A copy whose large float32 weights are float16 where no bit is lost.
+
+    Graphs with loops stay as they are: OpenVINO takes what a loop's body reads from around it for constants.
+    """
     lean = onnx.ModelProto()
     lean.CopyFrom(model)
+    if any(attribute.HasField("g") for node in lean.graph.node for attribute in node.attribute):
+        return lean
     casts = []
     for weight in lean.graph.initializer:
         half = _as_half(weight)

@@ -58,7 +58,7 @@ def test_the_manifest_is_what_the_server_will_read(bundle: Any) -> None:
         ("heads", "detection.person.weight", r"heads, dense\.person_logits"),
         ("heads", "detection.centerness.bias", r"heads, dense\.centerness_logits"),
         ("heads", "parsing.classify.weight", r"heads, dense\.part_logits"),
-        ("heads", "masks.2.weight", r"heads\.mask_features"),
+        ("heads", "masks.1.weight", r"heads\.mask_features"),
         ("heads", "detection.score_tower.1.pointwise.0.weight", r"heads, dense\.person_logits"),
         ("heads", "identity.embedding.bias", r"heads\.identity_map"),
     ],
