@@ -24,7 +24,7 @@ SPEC = InputSpec(longer_side=512, multiple=32)
 
 def middles(length: int) -> FloatArray:
     """Places of the pixels of a row."""
-    return np.arange(length) + 0.5
+    return np.arange(length, dtype=np.float64) + 0.5
 
 
 def spot(width: int, height: int, x: float, y: float) -> npt.NDArray[np.uint8]:
