@@ -79,6 +79,8 @@ def compiled(network: nn.Module, example_BCHW: Tensor) -> Any:
     shape = [1, 3, -1, -1]
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+        # OpenVINO's converter traces with torch.jit, which torch has deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
         model = openvino.convert_model(network.eval(), example_input=example_BCHW, input=[shape])
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})
 
