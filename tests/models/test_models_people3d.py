@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from partstream_core.labels import PARTS
-from partstream_models.data.people3d import motions, split, textures
+from partstream_core.labels import PALETTE, PARTS
+from partstream_models.data.people3d import build, motions, split, textures
 from partstream_models.data.people3d.body import BodyModel
-from partstream_models.data.people3d.cache import RenderedPerson
+from partstream_models.data.people3d.cache import PeopleWriter, RenderedPerson, Traits
+from partstream_models.data.people3d.characters import Looks
 from partstream_models.data.people3d.engine import PeopleEngine, bleed
 from partstream_models.data.people3d.garments import Garment, components
 from partstream_models.data.people3d.meshes import Binding, make_surface, read_json_garment, read_mhclo
+from partstream_models.data.people3d.people import Worn
 from partstream_models.data.people3d.pose import (
     POINTS,
     Poser,
@@ -26,6 +29,7 @@ from partstream_models.data.people3d.pose import (
     swing,
 )
 from partstream_models.data.people3d.renderer import average
+from partstream_models.data.people3d.scene import KIND_PLAIN, Material
 
 CUBE = """mtllib none
 v 0 0 0
@@ -349,3 +353,48 @@ def test_a_binding_without_scale_adds_its_offsets_as_they_are() -> None:
     surface = make_surface([[(0, -1), (0, -1), (0, -1)]], np.zeros((0, 2), np.float32))
     garment = Garment("one", surface, binding, np.zeros(1, np.int64), "")
     assert garment.fitted(np.ones((1, 3), np.float32)) == pytest.approx(np.array([[1.1, 1.2, 1.3]]))
+
+
+def test_a_recipe_is_hashed_and_stays_on_one_side_of_the_split() -> None:
+    train = build.make_recipe(bodies=10, views=3, first=5, benchmark=False)
+    assert train["split"] == "train"
+    assert train == build.make_recipe(bodies=10, views=3, first=5, benchmark=False)
+    held_out = build.make_recipe(bodies=10, views=3, first=5, benchmark=True)
+    assert held_out["split"] == "benchmark"
+    assert held_out["first"] == split.FIRST_BENCHMARK_BODY + 5
+    assert train["sha256"] != held_out["sha256"]
+    with pytest.raises(ValueError, match="on both sides of the split"):
+        build.make_recipe(bodies=10, views=3, first=split.FIRST_BENCHMARK_BODY - 5, benchmark=False)
+
+
+def test_the_contact_sheet_shows_pictures_beside_their_parts(tmp_path: Path) -> None:
+    picture = np.zeros((40, 20, 3), np.uint8)
+    joints = np.zeros((17, 3), np.float32)
+    parts = np.full((40, 20), 5, np.uint8)
+    alpha = np.full((40, 20), 255, np.uint8)
+    traits = Traits(age=30.0, gender=0.5, skin_tone=0.5, build=0.5)
+    with PeopleWriter(tmp_path / "cache", {}) as writer:
+        for number in range(3):
+            writer.add(RenderedPerson(picture, alpha, parts, joints, number, traits, "lying", is_cut=False))
+    out = tmp_path / "sheet.png"
+    build.sheet(out, tmp_path / "cache", columns=2)
+    sheet = np.asarray(Image.open(out))
+    assert sheet.shape == (2 * 300, 2 * 600, 3)
+    assert sheet[150, 70].tolist() == [0, 0, 0]
+    assert sheet[150, 370].tolist() == PALETTE[5].tolist()
+
+
+@pytest.mark.slow
+def test_what_is_worn_outside_hides_what_is_below(engine: PeopleEngine) -> None:
+    studio = engine.studio
+    body = studio.model.template
+    looks = Looks("", (1.0, 1.0, 1.0), (0.1, 0.1, 0.1), None, is_shaved=False, hair="", hair_color=(0, 0, 0))
+    plain = Material(KIND_PLAIN, tint=(0.5, 0.5, 0.5))
+    top = Worn(studio.tailor.top(hem=0.1, sleeve=1.9, neck=0.55, width=0.1), plain)
+    coat = Worn(
+        studio.tailor.top(hem=0.0, sleeve=1.95, neck=0.58, width=0.08, offset=0.02, part="coat"), plain
+    )
+    alone, covered = studio.dress(body, looks, [top]), studio.dress(body, looks, [top, coat])
+    shown = [(person.pieces[-1 - below].cut_N >= 0).mean() for person, below in ((alone, 0), (covered, 1))]
+    assert shown[0] > 0.5
+    assert shown[1] < 0.2

@@ -3,7 +3,7 @@
 Shape suffixes: V vertices, B bones, H height, W width, C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -14,25 +14,50 @@ import numpy as np
 from partstream_models.data.people3d import motions, textures
 from partstream_models.data.people3d.body import BodyModel
 from partstream_models.data.people3d.cache import RenderedPerson, Traits, UInt8Array
+from partstream_models.data.people3d.characters import Character, draw_character, draw_looks
 from partstream_models.data.people3d.garments import Catalogue
 from partstream_models.data.people3d.meshes import BoolArray, Float32Array, Int64Array
 from partstream_models.data.people3d.people import Person, Studio
 from partstream_models.data.people3d.pose import FloatArray, Poser, about
 from partstream_models.data.people3d.poses import PoseMaker, rotations
-from partstream_models.data.people3d.renderer import Picture, Renderer
+from partstream_models.data.people3d.renderer import Renderer
+from partstream_models.data.people3d.scene import Picture
 from partstream_models.data.people3d.split import Split, allowed, split_of
 from partstream_models.data.people3d.views import draw_camera, draw_light, occlusion, project
-from partstream_models.data.people3d.wardrobe import Character, Wardrobe, draw_character
+from partstream_models.data.people3d.wardrobe import Wardrobe
 
-_KINDS: Final = {
-    "motion": 0.34, "standing": 0.09, "walking": 0.05, "sitting": 0.08, "crouching": 0.06, "kneeling": 0.04,
-    "lying": 0.06, "crawling": 0.04, "climbing": 0.05, "jumping": 0.05, "handstand": 0.04, "bending": 0.03,
-    "random": 0.07,
-}  # fmt: skip
-_CROPS: Final = {"whole": 0.86, "upper": 0.07, "portrait": 0.04, "lower": 0.03}
-"""What a picture shows of the person."""
+VERSION: Final = 3
+"""Raised when the same number gives another person or picture."""
 _MIN_SIDE: Final = 320
 _MAX_SIDE: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What pictures show, and how often."""
+
+    kinds: Mapping[str, float]
+    """Kinds of poses: those of `poses.KINDS`, and `motion` for recorded ones."""
+    crops: Mapping[str, float]
+    """What is seen of a person: `whole`, `upper`, `portrait` or `lower`."""
+
+
+TRAINING: Final = Style(
+    kinds={
+        "motion": 0.34, "standing": 0.09, "walking": 0.05, "sitting": 0.08, "crouching": 0.06,
+        "kneeling": 0.04, "lying": 0.06, "crawling": 0.04, "climbing": 0.05, "jumping": 0.05,
+        "handstand": 0.04, "bending": 0.03, "random": 0.07,
+    },
+    crops={"whole": 0.86, "upper": 0.07, "portrait": 0.04, "lower": 0.03},
+)  # fmt: skip
+BENCHMARK: Final = Style(
+    kinds={
+        "motion": 0.22, "crouching": 0.1, "lying": 0.13, "crawling": 0.08, "climbing": 0.12, "jumping": 0.12,
+        "handstand": 0.1, "random": 0.13,
+    },
+    crops={"whole": 1.0},
+)  # fmt: skip
+STYLES: Final[Mapping[Split, Style]] = {"train": TRAINING, "benchmark": BENCHMARK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +75,14 @@ class PeopleEngine:
     """Makes people and pictures of them.
 
     Args:
-        data: The data folder with `people3d` and `mocap`.
+        data: The data folder with `people3d` and `mocap`, and `ccp` for cloth from photos.
+        model: A body model that is loaded already.
 
     Raises:
         ValueError: anny, moderngl, EGL or an asset is missing; the message names what to install.
     """
 
-    def __init__(self, data: Path, model: BodyModel | None = None) -> None:
+    def __init__(self, data: Path, *, model: BodyModel | None = None) -> None:
         assets = data / "people3d"
         skins = sorted((assets / "skins").glob("*.png"))
         if not skins:
@@ -66,10 +92,12 @@ class PeopleEngine:
         self._names = motions.names(self._mocap)
         self.studio = Studio(model or BodyModel())
         catalogue = Catalogue(assets, self.studio.model.template.vertices_V3)
-        self._wardrobes = {
-            side: Wardrobe(catalogue, self.studio.tailor, skins, side, self._cloths.photo_ids)
-            for side in get_args(Split)
-        }
+        stems = [path.stem for path in skins]
+        self._skins, self._wardrobes = {}, {}
+        for side in get_args(Split):
+            usable = allowed(stems, side)
+            self._skins[side] = [path for path in skins if path.stem in usable]
+            self._wardrobes[side] = Wardrobe(catalogue, self.studio.tailor, side, self._cloths.photo_ids)
         self._renderer = Renderer(self._cloths.picture)
         self._motions: dict[str, motions.Motion] = {}
 
@@ -78,9 +106,9 @@ class PeopleEngine:
         rng = np.random.default_rng([number, 1])
         who = draw_character(rng)
         body = self.studio.model.make(who.phenotype, who.expression)
-        wardrobe = self._wardrobes[split_of(number)]
-        looks, hair_color, hair = wardrobe.looks(rng, who)
-        worn = wardrobe.outfit(rng, who, hair, hair_color)
+        side = split_of(number)
+        looks = draw_looks(rng, who, self._skins[side], side)
+        worn = self._wardrobes[side].outfit(rng, who, looks)
         person = self.studio.dress(body, looks, worn)
         skin = self._cloths.picture(looks.skin_texture)[::8, ::8, :3] / 255.0
         tinted = np.clip(skin**2.2 * np.array(looks.skin_tint), 0, 1) ** (1 / 2.2)
@@ -94,16 +122,15 @@ class PeopleEngine:
         """Pictures of one person in other poses, lights and cameras."""
         for turn in range(count):
             rng = np.random.default_rng([subject.number, 2, turn])
-            kind = str(rng.choice(list(_KINDS), p=np.array(list(_KINDS.values())) / sum(_KINDS.values())))
-            yield self._picture(subject, rng, kind)
+            style = STYLES[split_of(subject.number)]
+            yield self._picture(subject, rng, _pick(rng, style.kinds), _pick(rng, style.crops))
 
-    def _picture(self, subject: Subject, rng: np.random.Generator, kind: str) -> RenderedPerson:
+    def _picture(self, subject: Subject, rng: np.random.Generator, kind: str, crop: str) -> RenderedPerson:
         turns = self._rotations(subject, rng, kind)
         posed = self.studio.pose(subject.person, turns)
         drawn = [piece.vertex_N[piece.cut_N >= 0] for piece in subject.person.pieces]
         shown = np.unique(np.concatenate(drawn))
         positions = posed.positions_V3[shown]
-        crop = str(rng.choice(list(_CROPS), p=list(_CROPS.values())))
         framed = None if crop == "whole" else positions[self._in_crop(subject, shown, crop)]
         camera = draw_camera(rng, positions, int(rng.integers(_MIN_SIDE, _MAX_SIDE + 1)), framed)
         light = draw_light(rng, camera, positions.mean(axis=0).astype(np.float64))
@@ -155,6 +182,11 @@ class PeopleEngine:
                 hand = turns[rig.index(f"wrist.{mark}")]
                 for joint in (1, 2, 3):
                     turns[rig.index(f"finger{finger}-{joint}.{mark}")] = hand @ about(axis, own * joint * 0.8)
+
+
+def _pick(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    weights = np.array(list(shares.values()))
+    return str(rng.choice(list(shares), p=weights / weights.sum()))
 
 
 def _cut_out(

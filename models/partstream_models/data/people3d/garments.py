@@ -12,7 +12,6 @@ import numpy as np
 
 from partstream_models.data.people3d.body_parts import LABEL
 from partstream_models.data.people3d.meshes import (
-    NUM_BASE_VERTICES,
     Binding,
     BoolArray,
     Float32Array,
@@ -45,6 +44,12 @@ SUITS: Final = (
     "male_casualsuit01", "male_casualsuit02", "male_casualsuit03", "male_casualsuit04", "male_casualsuit05",
     "male_casualsuit06", "male_elegantsuit01", "male_worksuit01",
 )  # fmt: skip
+
+
+_SHOE_TOP: Final = -0.66
+"""Height of the template body above which a shoe has only its sock, metres."""
+_SHOE_COVERS: Final = -0.735
+"""Height below which a shoe hides the foot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Catalogue:
         self._kept: dict[str, Garment] = {}
 
     def garment(self, name: str) -> Garment:
-        """The garment of a name; `suit/top` and `suit/bottom` are halves of a suit."""
+        """The garment of a name, or a part of one: `suit/top`, `suit/bottom`, `shoes/shoe`, `shoes/sock`."""
         if name not in self._kept:
             self._kept[name] = self._load(name)
         return self._kept[name]
@@ -129,7 +134,7 @@ class Catalogue:
         texture = str(textures[0]) if textures else ""
         labels = np.full(len(mesh.surface.triangles_T3), label, np.int64)
         if base in SHOES:
-            labels = self._shoe_labels(mesh)
+            labels = self._shoe_labels(mesh, with_socks=True)
         elif base in SUITS:
             labels = self._suit_labels(base, mesh)
         return Garment(base, mesh.surface, mesh.binding, labels, texture)
@@ -141,7 +146,7 @@ class Catalogue:
         diffuse = [path for path in pictures if not path.stem.lower().endswith(("_nrm", "_nrml"))]
         part = JSON_PARTS[name]
         if part == "shoes":
-            labels = self._shoe_labels(mesh)
+            labels = self._shoe_labels(mesh, with_socks=False)
         else:
             labels = np.full(len(mesh.surface.triangles_T3), LABEL[part], np.int64)
         return Garment(name, mesh.surface, mesh.binding, labels, str(diffuse[0]) if diffuse else "")
@@ -151,9 +156,15 @@ class Catalogue:
         corners = garment.fitted(self._template)[mesh.surface.vertex_N]
         return np.asarray(corners[mesh.surface.triangles_T3].mean(axis=1), np.float32)
 
-    def _shoe_labels(self, mesh: GarmentMesh) -> Int64Array:
-        left = self._centres(mesh)[:, 0] > 0
-        return np.where(left, LABEL["left-shoe"], LABEL["right-shoe"]).astype(np.int64)
+    def _shoe_labels(self, mesh: GarmentMesh, *, with_socks: bool) -> Int64Array:
+        centres = self._centres(mesh)
+        labels = np.where(centres[:, 0] > 0, LABEL["left-shoe"], LABEL["right-shoe"]).astype(np.int64)
+        if with_socks:  # a tube that reaches higher than the shoe
+            component = components(mesh.surface)
+            for number in np.unique(component):
+                if centres[component == number, 2].max() > _SHOE_TOP:
+                    labels[component == number] = LABEL["socks"]
+        return labels
 
     def _suit_labels(self, name: str, mesh: GarmentMesh) -> Int64Array:
         centres = self._centres(mesh)
@@ -175,6 +186,11 @@ class Catalogue:
 
     def _half(self, base: str, half: str) -> Garment:
         whole = self.garment(base)
+        if half in ("shoe", "sock"):
+            is_sock = whole.label_T == LABEL["socks"]
+            inside = self._template[:, 2] < _SHOE_COVERS
+            covers = whole.binding.deleted & (inside if half == "shoe" else ~inside)
+            return whole.part(is_sock if half == "sock" else ~is_sock, f"{base}/{half}", covers)
         lower = np.isin(whole.label_T, (LABEL["pants"], LABEL["skirt"]))
         below = self._template[:, 2] < 0.12
         keep, covers = (lower, below) if half == "bottom" else (~lower, ~below)
@@ -213,8 +229,3 @@ def _finder(parent: Int64Array) -> Callable[[int], int]:
         return vertex
 
     return find
-
-
-def covers_nothing() -> BoolArray:
-    """No base vertices."""
-    return np.zeros(NUM_BASE_VERTICES, bool)

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from partstream_models.data.people3d.body import BodyModel, RestBody
 from partstream_models.data.people3d.body_parts import LABEL, Fields, measure, skin_labels
+from partstream_models.data.people3d.characters import Looks
 from partstream_models.data.people3d.garments import Garment
-from partstream_models.data.people3d.meshes import BoolArray, Float32Array, Int64Array
+from partstream_models.data.people3d.meshes import NUM_BASE_VERTICES, BoolArray, Float32Array, Int64Array
 from partstream_models.data.people3d.pose import Rig, bone_transforms
-from partstream_models.data.people3d.renderer import (
+from partstream_models.data.people3d.scene import (
     KIND_EYE,
     KIND_PLAIN,
     KIND_SKIN,
@@ -52,19 +53,6 @@ class Worn:
     material: Material
     inflate: float = 0.0
     """Metres by which a garment is pushed out, over what is worn below."""
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """How a body itself looks."""
-
-    skin_texture: str
-    skin_tint: tuple[float, float, float]
-    iris: tuple[float, float, float]
-    scalp: tuple[float, float, float] | None
-    """Colour of the scalp below hair; none for a bare head, whose scalp counts as face."""
-    is_shaved: bool
-    """The scalp shows the texture's stubble and counts as hair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,31 +106,33 @@ class Studio:
         """A person who wears things, in order from inside to outside."""
         normals = vertex_normals(body.vertices_V3, self._normal_faces)
         positions, all_normals, weights = [body.vertices_V3], [normals], [self._weights]
-        hidden = np.zeros(len(body.vertices_V3), bool)
         pieces: list[Piece] = []
         start = len(body.vertices_V3)
-        for one in worn:
+        for one, hidden in zip(worn, _hidden_below(worn), strict=True):
             if isinstance(one.item, Shell):
-                vertices, piece = self._shell(one.item, one.material, body, normals, start)
+                vertices = _shell_vertices(one.item, body, normals)
                 own_weights = self._weights
                 own_normals = vertex_normals(vertices, one.item.triangles_T3)
-                if one.item.is_tight:
-                    hidden |= one.item.cut_V > _COVERED
+                cut = np.where(hidden, -1, one.item.cut_V).astype(np.float32)
+                faces, labels = one.item.triangles_T3, one.item.label_T
+                piece = make_piece(one.material, faces, labels, cut_V=cut, start=start)
             else:
                 vertices = one.item.fitted(body.vertices_V3)
-                piece = _garment_piece(one.item, one.material, start)
                 own_weights = one.item.skin_weights(self._weights)
                 faces = one.item.surface.vertex_N[one.item.surface.triangles_T3]
                 own_normals = vertex_normals(vertices, faces)
                 vertices = vertices + own_normals * np.float32(one.inflate)
-                hidden |= one.item.binding.deleted
+                piece = _garment_piece(one.item, one.material, start, hidden)
             positions.append(vertices)
             all_normals.append(own_normals)
             weights.append(own_weights)
             pieces.append(piece)
             start += len(vertices)
         rest = Vertices(np.concatenate(positions), np.concatenate(all_normals))
-        pieces = _hair_below_hats(pieces, rest.positions_V3)
+        for one, piece in zip(worn, tuple(pieces), strict=True):
+            if piece.label_N[0] == LABEL["hat"]:
+                pieces = _hair_below_hat(pieces, piece, rest.positions_V3, is_cap=isinstance(one.item, Shell))
+        hidden = np.logical_or.reduce([covered_by(one.item) for one in worn] or [np.zeros(start, bool)])
         bare = self._bare(looks, hidden)
         return Person(body, rest, np.concatenate(weights), (*bare, *pieces))
 
@@ -150,7 +140,7 @@ class Studio:
         shown = ~hidden[self._body_faces].all(axis=1)
         labels = self._body_labels.copy()
         scalp = labels == LABEL["hair"]
-        skin = Material(KIND_SKIN, looks.skin_texture, looks.skin_tint, gloss=0.28)
+        skin = Material(KIND_SKIN, looks.skin_texture, looks.skin_tint, gloss=0.16)
         if looks.scalp is None and not looks.is_shaved:
             labels[scalp] = LABEL["face"]
         covered = scalp & shown if looks.scalp is not None else np.zeros(len(labels), bool)
@@ -173,17 +163,6 @@ class Studio:
             uv_N2=self.model.surface.uv_N2,
         )
 
-    def _shell(
-        self, shell: Shell, material: Material, body: RestBody, normals_V3: Float32Array, start: int
-    ) -> tuple[Float32Array, Piece]:
-        vertices = body.vertices_V3 + normals_V3 * shell.offset_V[:, None]
-        if shell.spread_V2 is not None:
-            used = np.unique(shell.triangles_T3)
-            axis = vertices[used, :2].mean(axis=0)
-            vertices[:, :2] = axis + (vertices[:, :2] - axis) * shell.spread_V2
-        piece = make_piece(material, shell.triangles_T3, shell.label_T, cut_V=shell.cut_V, start=start)
-        return vertices.astype(np.float32), piece
-
     def pose(self, person: Person, rotations_B33: npt.NDArray[np.float64]) -> Vertices:
         """The person's vertices in a pose."""
         transforms = bone_transforms(self.rig, person.body.heads_B3, rotations_B33)[self.posed]
@@ -200,22 +179,46 @@ class Studio:
         return np.asarray(self.model.joint_weights_JV @ base, np.float32)
 
 
-def _hair_below_hats(pieces: list[Piece], rest_V3: Float32Array) -> list[Piece]:
-    """The pieces with hair cut away where a hat holds it."""
-    hats = [piece.vertex_N[piece.cut_N >= 0] for piece in pieces if piece.label_N[0] == LABEL["hat"]]
-    if not hats:
-        return pieces
-    heights = rest_V3[np.concatenate(hats), 2]
-    limit = heights.min() + 0.3 * (heights.max() - heights.min())
+def _hair_below_hat(pieces: list[Piece], hat: Piece, rest_V3: Float32Array, *, is_cap: bool) -> list[Piece]:
+    """The pieces with hair cut away where a hat holds it: above the brim, or above a cap's slanting edge."""
+    up = np.array([0.0, 0.62, 0.78], np.float32) if is_cap else np.array([0.0, 0.0, 1.0], np.float32)
+    height_V = rest_V3 @ up
+    limit = height_V[hat.vertex_N[hat.cut_N >= 0]].min() + (0.012 if is_cap else 0.022)
     return [
-        replace(piece, cut_N=(limit - rest_V3[piece.vertex_N, 2]).astype(np.float32))
+        replace(piece, cut_N=(limit - height_V[piece.vertex_N]).astype(np.float32))
         if piece.label_N[0] == LABEL["hair"]
         else piece
         for piece in pieces
     ]
 
 
-def _garment_piece(garment: Garment, material: Material, start: int) -> Piece:
+def covered_by(item: Garment | Shell) -> BoolArray:
+    """The base vertices that a thing hides."""
+    if isinstance(item, Garment):
+        return item.binding.deleted
+    return item.cut_V > _COVERED if item.is_tight else np.zeros(len(item.cut_V), bool)
+
+
+def _hidden_below(worn: Sequence[Worn]) -> list[BoolArray]:
+    """For each thing the base vertices that what is worn over it hides; hair is never hidden."""
+    above = np.zeros(NUM_BASE_VERTICES, bool)
+    result = []
+    for one in reversed(worn):
+        is_hair = isinstance(one.item, Garment) and one.item.label_T[0] == LABEL["hair"]
+        result.append(np.zeros_like(above) if is_hair else above.copy())
+        above |= covered_by(one.item)
+    return result[::-1]
+
+
+def _shell_vertices(shell: Shell, body: RestBody, normals_V3: Float32Array) -> Float32Array:
+    vertices = body.vertices_V3 + normals_V3 * shell.offset_V[:, None]
+    if shell.spread_V2 is not None:
+        axis = vertices[np.unique(shell.triangles_T3), :2].mean(axis=0)
+        vertices[:, :2] = axis + (vertices[:, :2] - axis) * shell.spread_V2
+    return np.asarray(vertices, np.float32)
+
+
+def _garment_piece(garment: Garment, material: Material, start: int, hidden: BoolArray) -> Piece:
     surface = garment.surface
     return make_piece(
         material,
@@ -223,6 +226,7 @@ def _garment_piece(garment: Garment, material: Material, start: int) -> Piece:
         garment.label_T,
         corner_T3=surface.triangles_T3,
         uv_N2=surface.uv_N2,
+        cut_V=np.where(hidden[garment.binding.refs_VR].all(axis=1), -1, 1).astype(np.float32),
         start=start,
     )
 

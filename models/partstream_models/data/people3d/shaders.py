@@ -202,7 +202,7 @@ void main() {
     color += u_key * shade * gloss * 0.35 * pow(max(0.0, dot(normal, half_way)), power);
     color += around * fresnel * gloss * 0.5;
     color *= u_exposure;
-    color = color * (1.0 + color * 0.12) / (1.0 + color * 0.35);
+    color = color * (1.0 + color * 0.10) / (1.0 + color * 0.50);  // as film does
     o_color = vec4(pow(clamp(color, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
     o_label = vec4(v_label / 255.0, 0.0, 0.0, 1.0);
 }

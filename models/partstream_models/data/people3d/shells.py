@@ -69,20 +69,27 @@ class Tailor:
     def _is_arm(self) -> BoolArray:
         return (self.fields.arm_weight_V > 0.4) & (self.fields.arm_V > 0.0)
 
+    def _arm(self) -> Float32Array:
+        """The place along the arm, at most 0 on the rest of the body."""
+        f = self.fields
+        return np.where(f.arm_weight_V > 0.02, f.arm_V, np.minimum(f.arm_V, 0)).astype(np.float32)
+
     def _no_arm(self, cut: Float32Array, value: float) -> Float32Array:
         return np.where(self._is_arm(), value, cut).astype(np.float32)
 
     def top(
-        self, *, hem: float, sleeve: float, neck: float, offset: float = 0.006, part: str = "upper-clothes",
-        opening: float = -1.0,
+        self, *, hem: float, sleeve: float, neck: float, width: float, offset: float = 0.006,
+        part: str = "upper-clothes", opening: float = -1.0,
     ) -> Shell:  # fmt: skip
         """A shirt down to `hem`; sleeves to a place on the arm (1 elbow, 2 wrist); open in front if asked."""
         f = self.fields
         body = self._no_arm(self._z - hem, 1.0)
-        arm = np.where(self._is_arm(), (sleeve - f.arm_V) * 0.3, 1.0)
+        arm = (sleeve - self._arm()) * 0.3
         front = f.position_V3[:, 1] < -0.02
-        collar = neck - self._z - np.where(front, 0.0, -0.03)
-        cut = np.minimum(np.minimum(body, arm), collar)
+        # the neckline is as deep as `neck` in front, shallower behind, `width` wide on the shoulders
+        depth = neck - self._z + 0.05 * np.clip((f.position_V3[:, 1] + 0.07) / 0.08, 0, 1)
+        collar = np.maximum(depth, np.hypot(f.position_V3[:, 0], f.position_V3[:, 1]) - width)
+        cut = np.where(f.head_weight_V > 0.02, -1.0, np.minimum(np.minimum(body, arm), collar))
         if opening >= 0:
             gap = np.abs(f.position_V3[:, 0]) - opening - 0.10 * np.clip(self._z - 0.30, 0, None)
             cut = np.where(front & ~self._is_arm(), np.minimum(cut, gap), cut)
@@ -135,7 +142,6 @@ class Tailor:
         ring = np.minimum(np.minimum(z - bottom, top - z), 0.13 - radius)
         end = np.minimum(np.minimum(0.035 - np.abs(x - tail_at), z - tail), np.minimum(0.52 - z, -y - 0.02))
         cut = self._no_arm(np.maximum(ring, end), -1.0)
-        cut = np.where(self.fields.head_weight_V > 0.5, -1.0, cut).astype(np.float32)
         shell = self._shell("scarf", "body", "scarf", offset, cut)
         thick = offset * (0.35 + 0.65 * np.clip((z - 0.50) / 0.05, 0, 1))
         return Shell(

@@ -124,7 +124,9 @@ def grey_hair(pixels_HWC: UInt8Array) -> UInt8Array:
     luma = pixels_HWC[..., :3].mean(axis=2)
     solid = pixels_HWC[..., 3] > 128
     mean = float(luma[solid].mean()) if solid.any() else 128.0
-    grey = np.clip(_HAIR_MEAN * np.power(luma / max(mean, 1.0), 0.8), 0, 255).astype(np.uint8)
+    # between the strands the pictures are black, whatever the hair's colour
+    ratio = np.maximum(np.power(luma / max(mean, 1.0), 0.8), 0.68)
+    grey = np.clip(_HAIR_MEAN * ratio, 0, 255).astype(np.uint8)
     return np.dstack([grey, grey, grey, pixels_HWC[..., 3]])
 
 

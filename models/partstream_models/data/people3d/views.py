@@ -10,7 +10,7 @@ import numpy as np
 
 from partstream_models.data.people3d.meshes import Float32Array
 from partstream_models.data.people3d.pose import FloatArray, about, unit
-from partstream_models.data.people3d.renderer import SAMPLES, Camera, Light, UInt8Array
+from partstream_models.data.people3d.scene import SAMPLES, Camera, Light, UInt8Array
 
 _MARGIN: Final = 3
 """Pixels around the person."""
@@ -135,7 +135,7 @@ def draw_light(rng: np.random.Generator, camera: Camera, target: FloatArray) -> 
         key, ambient = 1.3, 0.2
     fill = float(rng.uniform(0, 0.45)) * np.clip(1 + rng.normal(0, 0.18, 3), 0.3, 2)
     side = float(rng.uniform(0, 0.25)) * np.clip(1 + rng.normal(0, 0.25, 3), 0.2, 2)
-    exposure = float(np.exp(rng.normal(0.25, 0.25)))
+    exposure = float(np.exp(rng.normal(0.12, 0.24)))
     return Light(
         key_to=_direction(azimuth, float(np.clip(elevation, -80, 88))),
         key=_rgb(key * key_color),
