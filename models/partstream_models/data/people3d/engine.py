@@ -26,7 +26,7 @@ from partstream_models.data.people3d.split import Split, allowed, split_of
 from partstream_models.data.people3d.views import draw_camera, draw_light, occlusion, project
 from partstream_models.data.people3d.wardrobe import Wardrobe
 
-VERSION: Final = 3
+VERSION: Final = 5
 """Raised when the same number gives another person or picture."""
 _MIN_SIDE: Final = 320
 _MAX_SIDE: Final = 400

@@ -70,9 +70,9 @@ class Tailor:
         return (self.fields.arm_weight_V > 0.4) & (self.fields.arm_V > 0.0)
 
     def _arm(self) -> Float32Array:
-        """The place along the arm, at most 0 on the rest of the body."""
+        """The place along the arm; less where the trunk's bones take over, so that sleeves end on the arm."""
         f = self.fields
-        return np.where(f.arm_weight_V > 0.02, f.arm_V, np.minimum(f.arm_V, 0)).astype(np.float32)
+        return (f.arm_V - 0.7 * np.clip(0.5 - f.arm_weight_V, 0, 1)).astype(np.float32)
 
     def _no_arm(self, cut: Float32Array, value: float) -> Float32Array:
         return np.where(self._is_arm(), value, cut).astype(np.float32)

@@ -35,7 +35,7 @@ COATS: Final = ("Coat", "male_casualsuit05/top", "male_elegantsuit01/top")
 HATS: Final = ("fedora01", "Fishing_Hat_01", "pith_helmet")
 
 _LIFT: Final = {
-    "socks": 0.002, "lower": 0.009, "upper": 0.013, "shoes": 0.012, "boots": 0.017, "coat": 0.024,
+    "briefs": 0.001, "socks": 0.002, "lower": 0.009, "upper": 0.013, "shoes": 0.012, "boots": 0.017, "coat": 0.024,
     "gloves": 0.016, "scarf": 0.034, "hair": 0.030, "hat": 0.040, "glasses": 0.014,
 }  # fmt: skip
 """Metres towards the camera by which what is worn outside wins."""
@@ -75,7 +75,9 @@ class Wardrobe:
         else:
             skirted = feminine and bool(rng.random() < 0.5)
             body = [self._skirt(rng) if skirted else self._trousers(rng), *self._upper(rng, who, feminine)]
-        worn = [self._socks(rng)] if rng.random() < (0.6 if skirted else 0.4) else []
+        worn = [self._briefs(rng)] if skirted else []
+        if rng.random() < (0.6 if skirted else 0.4):
+            worn.append(self._socks(rng))
         worn += body
         if rng.random() < 0.26:
             worn += self._coat(rng)
@@ -120,6 +122,10 @@ class Wardrobe:
         """Socks, knee socks or tights."""
         top = float(rng.choice([1.6, 1.35, 1.05, 0.3, -0.2], p=[0.3, 0.2, 0.2, 0.1, 0.2]))
         return self._cloth(rng, self._tailor.socks(top=top), "socks")
+
+    def _briefs(self, rng: np.random.Generator) -> Worn:
+        briefs = self._tailor.pants(waist=0.10, length=0.16, offset=0.002)
+        return self._cloth(rng, briefs, "briefs", ("plain", "plain", "dots"))
 
     def _swimwear(self, rng: np.random.Generator, who: Character) -> Worn:
         if who.gender < 0.95:
