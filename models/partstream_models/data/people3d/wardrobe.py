@@ -35,8 +35,8 @@ COATS: Final = ("Coat", "male_casualsuit05/top", "male_elegantsuit01/top")
 HATS: Final = ("fedora01", "Fishing_Hat_01", "pith_helmet")
 
 _LIFT: Final = {
-    "briefs": 0.001, "socks": 0.002, "lower": 0.009, "upper": 0.013, "shoes": 0.012, "boots": 0.017, "coat": 0.024,
-    "gloves": 0.016, "scarf": 0.034, "hair": 0.030, "hat": 0.040, "glasses": 0.014,
+    "briefs": 0.001, "socks": 0.002, "lower": 0.009, "upper": 0.013, "shoes": 0.012, "boots": 0.017,
+    "coat": 0.024, "gloves": 0.016, "scarf": 0.034, "hair": 0.030, "hat": 0.040, "glasses": 0.014,
 }  # fmt: skip
 """Metres towards the camera by which what is worn outside wins."""
 _PHOTO_SHARE: Final = 0.5
