@@ -119,6 +119,14 @@ def train(  # noqa: PLR0913 - the options of a command
             help="Pictures labelled by partstream-teach; recipes that draw scenes.",
         ),
     ] = None,
+    rendered: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="People rendered by partstream-people3d; recipes that draw scenes.",
+        ),
+    ] = None,
     resnet: _Checkpoint = None,
     flownet: _Checkpoint = None,
     dla: _Checkpoint = None,
@@ -186,7 +194,7 @@ def train(  # noqa: PLR0913 - the options of a command
         tensorboard=tensorboard,
         unlabelled=() if videos is None else read_unlabelled(videos),
     )
-    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips, labelled))
+    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips, labelled, rendered))
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

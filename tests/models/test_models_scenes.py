@@ -1,7 +1,7 @@
 """Scenes in sharp surroundings: reproducible, true to their labels, and turned by any angle."""
 
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,7 @@ from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.compose import Scene
 from partstream_models.data.cutouts import Layer, Pose, paste, person_layer
 from partstream_models.data.labelled import LabelledPicture
+from partstream_models.data.people3d.cache import PeopleWriter, RenderedPerson, Traits
 from partstream_models.data.pictures import PictureCache, PictureSource
 from partstream_models.data.scenes import SceneConfig, draw_scenes
 from partstream_models.data.sources import SceneFolders, SceneSources, group_bodies
@@ -25,21 +26,20 @@ SEEDS = range(16)
 BODY_PART = PARTS.index("dress")
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+def rendered_person(body: int) -> RenderedPerson:
     """A rendered person made of one block."""
-
-    image_HWC: UInt8Array
-    alpha_HW: UInt8Array
-    parts_HW: UInt8Array
-    body: int
-
-
-def rendered_person(body: int) -> Rendered:
     alpha = np.zeros((80, 40), np.uint8)
     alpha[5:75, 8:32] = 255
-    parts = np.where(alpha > 0, BODY_PART, 0).astype(np.uint8)
-    return Rendered(np.full((80, 40, 3), 40 * body, np.uint8), alpha, parts, body)
+    return RenderedPerson(
+        image_HWC=np.full((80, 40, 3), 20 * body, np.uint8),
+        alpha_HW=alpha,
+        parts_HW=np.where(alpha > 0, BODY_PART, 0).astype(np.uint8),
+        joints_J3=np.zeros((17, 3), np.float32),
+        body=body,
+        traits=Traits(age=30, gender=0.5, skin_tone=0.5, build=0.5),
+        kind="standing",
+        is_cut=False,
+    )
 
 
 def labelled_picture() -> LabelledPicture:
@@ -80,7 +80,27 @@ def sources(photos: PhotoCache, folder: Path, tmp_path_factory: pytest.TempPathF
     bare = SceneFolders(cache, folder, folder / "empty").read(photos)
     assert bare is not None
     rendered = [rendered_person(body) for body in (1, 2, 1, 2, 3)]
-    return replace(bare, rendered=rendered, bodies=group_bodies(rendered), labelled=[labelled_picture()] * 2)
+    return replace(
+        bare,
+        rendered=rendered,
+        bodies=group_bodies(person.body for person in rendered),
+        labelled=[labelled_picture()] * 2,
+    )
+
+
+def test_a_folder_of_rendered_people_is_among_the_sources(
+    photos: PhotoCache, folder: Path, tmp_path: Path
+) -> None:
+    with PeopleWriter(tmp_path / "rendered", recipe={}) as writer:
+        for body in (7, 9, 7):
+            writer.add(rendered_person(body))
+    sources = SceneFolders(tmp_path / "photos", folder, rendered=tmp_path / "rendered").read(photos)
+    assert sources is not None
+    assert sources.bodies == ((0, 2), (1,))
+    assert sources.num_identities == len(photos) + 2
+    config = replace(COMPOSITES, rendered_share=1.0)
+    seen = {identity for seed in SEEDS for identity in draw(sources, seed, config)[0].identities_N.tolist()}
+    assert seen & {len(photos), len(photos) + 1}
 
 
 def draw(sources: SceneSources, seed: int, config: SceneConfig) -> tuple[Scene, Scene]:

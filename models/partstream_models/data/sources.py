@@ -1,5 +1,6 @@
 """Where the pictures of training scenes come from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from partstream_models.data.ccp_cache import PhotoCache
 from partstream_models.data.labelled import LabelledPeople, LabelledPicture
+from partstream_models.data.people3d.cache import RenderedPeople as RenderedPeopleCache
 from partstream_models.data.pictures import PictureCache, PictureSource
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -75,11 +77,15 @@ class SceneSources:
         return len(self.photos) + len(self.bodies)
 
 
-def group_bodies(rendered: RenderedPeople) -> tuple[tuple[int, ...], ...]:
-    """Numbers of the pictures of each body, bodies in the order of their first picture."""
+def group_bodies(bodies: Iterable[int]) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the pictures of each body, bodies in the order of their first picture.
+
+    Args:
+        bodies: The body that each picture shows.
+    """
     groups: dict[int, list[int]] = {}
-    for number in range(len(rendered)):
-        groups.setdefault(rendered[number].body, []).append(number)
+    for number, body in enumerate(bodies):
+        groups.setdefault(body, []).append(number)
     return tuple(tuple(group) for group in groups.values())
 
 
@@ -95,6 +101,8 @@ class SceneFolders:
     """Clips without anybody."""
     labelled: Path | None = None
     """Cache of pictures that teachers labelled (`data.labelled`)."""
+    rendered: Path | None = None
+    """Cache of rendered people (`data.people3d`)."""
 
     def read(self, photos: PhotoCache) -> SceneSources | None:
         """The sources; None without backdrops.
@@ -105,9 +113,11 @@ class SceneFolders:
         if self.backdrops is None:
             return None
         labelled = None if self.labelled is None else LabelledPeople(self.labelled)
+        rendered = None if self.rendered is None else RenderedPeopleCache(self.rendered)
+        bodies = () if rendered is None else group_bodies(rendered.bodies().tolist())
         backdrops = backdrop_cache(self._beside("backdrops"), self.backdrops, self.empty_clips)
         things = thing_cache(self._beside("things"), self.backdrops)
-        return SceneSources(photos, backdrops, things, labelled=labelled)
+        return SceneSources(photos, backdrops, things, rendered=rendered, labelled=labelled, bodies=bodies)
 
     def _beside(self, name: str) -> Path:
         return self.cache.with_name(f"{self.cache.name}-{name}")
