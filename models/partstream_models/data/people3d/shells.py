@@ -72,7 +72,8 @@ class Tailor:
     def _arm(self) -> Float32Array:
         """The place along the arm; less where the trunk's bones take over, so that sleeves end on the arm."""
         f = self.fields
-        return (f.arm_V - 0.7 * np.clip(0.5 - f.arm_weight_V, 0, 1)).astype(np.float32)
+        shifted: Float32Array = f.arm_V - 0.7 * np.clip(0.5 - f.arm_weight_V, 0, 1)
+        return shifted.astype(np.float32)
 
     def _no_arm(self, cut: Float32Array, value: float) -> Float32Array:
         return np.where(self._is_arm(), value, cut).astype(np.float32)
