@@ -1,5 +1,5 @@
 """`python -m partstream_server` is the partstream command."""
 
-from partstream_server.cli import main
+from partstream_server.app.cli import main
 
 main()

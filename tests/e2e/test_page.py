@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from partstream_core.results import frame_from_json
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
-from partstream_server.figures import scene
 from tests.e2e.browser import DESKTOP, PATIENCE_MS, PHONE, cut, keep_picture, launched, opened_page
 from tests.server.joint_bundle import write_joint_bundle
 from tests.server.media_fixtures import clip, image

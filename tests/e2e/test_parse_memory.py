@@ -18,10 +18,10 @@ from pathlib import Path
 import cv2, psutil
 from partstream_core.results_io import ndjson_line
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
-from partstream_server.decode import Frame, open_video
+from partstream_server.media import Frame, open_video
 from partstream_server.engine import create_engine
-from partstream_server.figures import write_figures
-from partstream_server.session import Session, SessionConfig, drive
+from partstream_server.benchmarks.drawn_clip import write_figures
+from partstream_server.pipeline.session import Session, SessionConfig, drive
 
 cv2.setNumThreads(1)
 num_frames, mode = int(sys.argv[1]), ScheduleMode(sys.argv[2])

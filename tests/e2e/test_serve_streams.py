@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from partstream.v1 import service_pb2, service_pb2_grpc
-from partstream_server.decode import open_video
+from partstream_server.media import open_video
 from tests.e2e.test_serve_command import Serving, serving
 from tests.server.running_grpc import BLOCK, Call
 from tests.server.running_server import eventually

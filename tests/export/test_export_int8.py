@@ -9,7 +9,8 @@ from PIL import Image
 from partstream_core.manifest import load_manifest
 from partstream_export.cli import main
 from partstream_server.engine import create_engine, default_bundle_directory
-from partstream_server.parser import MediaParser, ParseOptions
+from partstream_server.offline.parser import MediaParser
+from partstream_server.pipeline.parse_options import ParseOptions
 from tests.server.stream_fixtures import walk
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from partstream_server.api.metrics import Metrics
-from partstream_server.settings import Settings
+from partstream_server.config.settings import Settings
+from partstream_server.service.metrics import Metrics
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from partstream_server.settings import settings_table
+from partstream_server.config.settings import settings_table
 
 LARGEST_PICTURE_BYTES = 100_000
 LARGEST_FILE_BYTES = 20 * 2**20

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from partstream_server.config.settings import Settings
 from partstream_server.engine import PROVIDERS
-from partstream_server.settings import Settings
 from tests.integration.test_house_container import last_stage, sent
 
 

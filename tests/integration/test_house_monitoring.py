@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from partstream_server.api.status import router as status_routes
+from partstream_server.rest.status import router as status_routes
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ sys.addaudithook(watch)
 atexit.register(lambda: print(json.dumps(calls), file=open(sys.argv.pop(), "w")))
 report = sys.argv[-1]
 sys.argv = ["partstream", *sys.argv[1:-1]]
-from partstream_server.cli import app
+from partstream_server.app.cli import app
 try:
     app()
 finally:
@@ -86,6 +86,6 @@ def test_parsing_connects_to_nobody_and_leaves_nothing_at_home(tmp_path: Path, p
 def test_the_watch_does_see_a_connection(tmp_path: Path) -> None:
     report = tmp_path / "calls.json"
     look_up = "import socket; app = lambda: socket.getaddrinfo('localhost', 80)"
-    script = PARSE_UNDER_WATCH.replace("from partstream_server.cli import app", look_up)
+    script = PARSE_UNDER_WATCH.replace("from partstream_server.app.cli import app", look_up)
     subprocess.run([sys.executable, "-c", script, str(report)], check=True)
     assert len(json.loads(report.read_text("utf-8"))) == 1

@@ -22,7 +22,7 @@ from partstream_core.results import (
     frame_from_json,
 )
 from partstream_core.rle import Rle
-from partstream_server.rpc.messages import read_parse_options, read_stream_config, write_result
+from partstream_server.grpc.messages import read_parse_options, read_stream_config, write_result
 
 DOCUMENT = document_to_json(
     VideoInfo(8, 6, 1, 25.0, 0.04, 0),

@@ -23,12 +23,13 @@ from partstream_core.joints import JOINTS
 from partstream_core.results import FrameResult, frame_from_json
 from partstream_core.results_io import read_ndjson
 from partstream_core.schedule import ScheduleMode
-from partstream_server.api.errors import codes_for
-from partstream_server.decode import open_video
+from partstream_server.benchmarks.drawn_clip import scene, write_figures
 from partstream_server.engine import Engine, create_engine
 from partstream_server.engine.base import default_bundle_directory
-from partstream_server.figures import scene, write_figures
-from partstream_server.parser import MediaParser, ParseOptions, parse_media
+from partstream_server.media import open_video
+from partstream_server.offline.parser import MediaParser, parse_media
+from partstream_server.pipeline.parse_options import ParseOptions
+from partstream_server.service.errors import codes_for
 from tests.server.joint_bundle import write_joint_bundle
 from tests.server.media_fixtures import image, rotated
 from tests.server.running_grpc import RunningGrpc, serving_grpc

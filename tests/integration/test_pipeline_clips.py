@@ -7,7 +7,9 @@ import pytest
 
 from partstream_core.results import FrameResult
 from partstream_server.engine import Engine, create_engine
-from partstream_server.parser import MaskForm, MediaParser, ParseOptions, parse_media
+from partstream_server.offline.parser import MediaParser, parse_media
+from partstream_server.pipeline.encoding import MaskForm
+from partstream_server.pipeline.parse_options import ParseOptions
 
 pytestmark = pytest.mark.slow
 

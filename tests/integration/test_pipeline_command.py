@@ -15,8 +15,8 @@ from partstream_core import rle
 from partstream_core.labels import PALETTE, PARTS
 from partstream_core.results import FrameResult
 from partstream_core.results_io import read_mots, read_ndjson
-from partstream_server.batch import name_sources
-from partstream_server.figures import scene, write_figures
+from partstream_server.benchmarks.drawn_clip import scene, write_figures
+from partstream_server.offline.batch import name_sources
 from tests.server import faulty_media as faulty
 
 Done = subprocess.CompletedProcess[str]
@@ -262,7 +262,8 @@ def test_the_command_works_without_torch_and_the_networks() -> None:
     code = (
         "import sys\n"
         "for name in ('torch', 'partstream_models', 'partstream_export'): sys.modules[name] = None\n"
-        "import partstream_server.batch, partstream_server.bench, partstream_server.cli\n"
+        "import partstream_server.offline.batch, partstream_server.benchmarks.stages\n"
+        "import partstream_server.app.cli\n"
         "from partstream_server.engine import create_engine\n"
         "create_engine(provider='onnxruntime').close()\n"
     )

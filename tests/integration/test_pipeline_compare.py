@@ -15,7 +15,14 @@ def test_schedules_are_compared_on_a_clip(tmp_path: Path) -> None:
     video = tmp_path / "clip.mp4"
     video.write_bytes(clip(num_frames=7, width=128, height=96))
     command = [
-        *(sys.executable, "-m", "partstream_server.compare", str(video), "-o", str(tmp_path / "out")),
+        *(
+            sys.executable,
+            "-m",
+            "partstream_server.benchmarks.compare",
+            str(video),
+            "-o",
+            str(tmp_path / "out"),
+        ),
         *("--only", "per frame", "--only", "l=3", "--frames", "6"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -35,7 +42,7 @@ def test_schedules_are_compared_on_a_clip(tmp_path: Path) -> None:
     ("options", "complaint"), [(["--only", "nothing"], "no variant"), ([], "nothing to compare on")]
 )
 def test_a_comparison_of_nothing_is_refused(options: list[str], complaint: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "partstream_server.compare", "-o", str(tmp_path), *options]
+    command = [sys.executable, "-m", "partstream_server.benchmarks.compare", "-o", str(tmp_path), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert complaint in done.stderr

@@ -31,8 +31,8 @@ from partstream_models.training.flow_pairs import FlowPairsConfig, draw_pairs, f
 from partstream_models.training.loop import RunOptions, train
 from partstream_models.training.recipes import Recipe, Subject
 from partstream_models.training.video import run_video
-from partstream_server.guess import dis_flow as served_flow
-from partstream_server.guess import dis_guess as served_guess
+from partstream_server.pipeline.initial_flow import dis_flow as served_flow
+from partstream_server.pipeline.initial_flow import dis_guess as served_guess
 
 VIDEO = VideoConfig(num_keys=2, max_clips=2, sizes=((64, 96),), clip=ClipConfig(max_people=2, cut_share=0.0))
 FLOW = FlowPairsConfig(

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from partstream_core.results import frame_from_json
-from partstream_server.api.errors import codes_for
+from partstream_server.service.errors import codes_for
 
 
 def document(answer: httpx.Response) -> dict[str, Any]:

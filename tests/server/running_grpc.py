@@ -11,13 +11,13 @@ from typing import Any
 import grpc
 
 from partstream.v1 import service_pb2, service_pb2_grpc
-from partstream_server.api.app import create_app
-from partstream_server.api.service import Service
-from partstream_server.api.tracing import Tracing
+from partstream_server.app.lifetime import HttpServer, Lifetime
+from partstream_server.app.serve import address_of, listen, server_config
+from partstream_server.config.settings import Settings
 from partstream_server.engine import Engine
-from partstream_server.lifetime import HttpServer, Lifetime
-from partstream_server.serve import address_of, listen, server_config
-from partstream_server.settings import Settings
+from partstream_server.rest.app import create_app
+from partstream_server.service.service import Service
+from partstream_server.service.tracing import Tracing
 from tests.server.running_server import PATIENCE_S, eventually
 
 Request = service_pb2.StreamParseRequest

@@ -14,11 +14,11 @@ import httpx
 import uvicorn
 
 from partstream_core.errors import PartstreamError
-from partstream_server.api.app import create_app
-from partstream_server.api.service import Service
+from partstream_server.app.serve import address_of, listen, server_config
+from partstream_server.config.settings import Settings
 from partstream_server.engine import Engine
-from partstream_server.serve import address_of, listen, server_config
-from partstream_server.settings import Settings
+from partstream_server.rest.app import create_app
+from partstream_server.service.service import Service
 from tests.server.media_fixtures import image
 
 PATIENCE_S = 60.0

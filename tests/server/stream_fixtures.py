@@ -5,8 +5,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from partstream_server.decode.frame import Image
-from partstream_server.figures import scene
+from partstream_server.benchmarks.drawn_clip import scene
+from partstream_server.media.frame import Image
 
 WIDTH, HEIGHT = 512, 288
 

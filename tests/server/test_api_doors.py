@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from partstream_server.api.uploads import UploadLimits
+from partstream_server.config.settings import Settings
 from partstream_server.security.errors import HostError
 from partstream_server.security.host import HostRule
-from partstream_server.settings import Settings
+from partstream_server.service.uploads import UploadLimits
 from tests.server.answers import problem
 from tests.server.media_fixtures import image
 from tests.server.running_server import PATIENCE_S, Running, eventually

@@ -10,8 +10,8 @@ import pytest
 import partstream_core
 import partstream_server
 from partstream_core.errors import NotAVideoError, PartstreamError
-from partstream_server.api.errors import ERROR_TABLE, UnknownOptionError, codes_for
-from partstream_server.api.problems import problem_document
+from partstream_server.rest.problems import problem_document
+from partstream_server.service.errors import ERROR_TABLE, UnknownOptionError, codes_for
 
 
 def all_subclasses(error: type[PartstreamError]) -> Iterator[type[PartstreamError]]:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partstream_server.api.errors import MalformedUploadError, UploadFieldError
-from partstream_server.api.forms import FormReader
+from partstream_server.service.errors import MalformedUploadError, UploadFieldError
+from partstream_server.service.forms import FormReader
 
 BOUNDARY = b"a1b2c3"
 

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from partstream_server.figures import write_figures
+from partstream_server.benchmarks.drawn_clip import write_figures
 from tests.server import faulty_media as faulty
 from tests.server.answers import document, problem
 from tests.server.media_fixtures import (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partstream_core.errors import NotAcceptableError
-from partstream_server.api.negotiation import negotiate
+from partstream_server.rest.negotiation import negotiate
 
 OFFERS = ("application/json", "application/x-ndjson", "video/mp4", "application/zip")
 JSON, LINES, VIDEO, ZIP = OFFERS

@@ -12,7 +12,7 @@ import pytest
 from partstream_core.joints import SKELETON, SURE
 from partstream_core.labels import PALETTE, PARTS
 from partstream_core.rle import encode
-from partstream_server.api.pages import FILES
+from partstream_server.rest.pages import FILES
 from tests.server.answers import problem
 from tests.server.running_server import Running
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from partstream_server.api.errors import codes_for
+from partstream_server.service.errors import codes_for
 from tests.server.answers import document, problem
 from tests.server.media_fixtures import clip, image
 from tests.server.running_server import Running, eventually

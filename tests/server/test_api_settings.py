@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from partstream_server.settings import Settings, SettingsError, is_loopback, load_settings, settings_table
+from partstream_server.config.settings import (
+    Settings,
+    SettingsError,
+    is_loopback,
+    load_settings,
+    settings_table,
+)
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -121,11 +127,13 @@ def test_every_default_of_the_table_can_be_set_as_it_is_written(monkeypatch: pyt
 
 
 def test_the_module_prints_its_table() -> None:
-    command = [sys.executable, "-m", "partstream_server.settings"]
+    command = [sys.executable, "-m", "partstream_server.config.settings"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert printed.stdout == settings_table()
 
 
 @pytest.mark.skipif(not README.exists(), reason="the checkout has no README")
 def test_the_readme_shows_the_table_as_it_is() -> None:
-    assert settings_table() in README.read_text(encoding="utf-8"), "run python -m partstream_server.settings"
+    assert settings_table() in README.read_text(encoding="utf-8"), (
+        "run python -m partstream_server.config.settings"
+    )

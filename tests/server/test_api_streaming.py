@@ -11,12 +11,12 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from partstream_core.errors import PartstreamError
-from partstream_server.api.app import create_app
-from partstream_server.api.presence import unless_gone
-from partstream_server.api.steps import ThreadedSteps
-from partstream_server.api.streaming import Body, StreamedResponse
+from partstream_server.config.settings import Settings
 from partstream_server.engine import Engine
-from partstream_server.settings import Settings
+from partstream_server.rest.app import create_app
+from partstream_server.rest.streaming import Body, StreamedResponse
+from partstream_server.service.presence import unless_gone
+from partstream_server.service.threaded_steps import ThreadedSteps
 from tests.server.running_server import eventually, serving
 
 SCOPE = {"type": "http", "method": "POST", "path": "/parse", "headers": []}

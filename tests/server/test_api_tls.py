@@ -13,11 +13,11 @@ import pytest
 import trustme
 import uvicorn
 
-from partstream_server.api.app import create_app
+from partstream_server.app.serve import address_of, listen, server_config
+from partstream_server.config.settings import Settings, SettingsError, load_settings
 from partstream_server.engine import Engine
+from partstream_server.rest.app import create_app
 from partstream_server.security.tls import Tls, TlsError, read_tls
-from partstream_server.serve import address_of, listen, server_config
-from partstream_server.settings import Settings, SettingsError, load_settings
 
 PATIENCE_S = 60.0
 

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from websockets.sync.client import connect
 
 from partstream.v1 import service_pb2
-from partstream_server.api.app import create_app
-from partstream_server.api.tracing import Tracing, TracingError, open_tracing
+from partstream_server.config.settings import Settings
 from partstream_server.engine import Engine
-from partstream_server.settings import Settings
+from partstream_server.rest.app import create_app
+from partstream_server.service.tracing import Tracing, TracingError, open_tracing
 from tests.server.running_grpc import serving_grpc
 from tests.server.stream_fixtures import jpeg, walk
 

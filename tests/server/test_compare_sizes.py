@@ -1,6 +1,6 @@
 """Pictures of many sizes are measured beside pictures of one."""
 
-from partstream_server.compare.sizes import measure
+from partstream_server.benchmarks.compare.sizes import measure
 from partstream_server.engine import create_engine
 
 

@@ -12,10 +12,10 @@ from PIL import Image as PillowImage
 
 from partstream_core.errors import MediaError, NoFramesError, NotAVideoError, TruncatedError
 from partstream_core.results import VideoInfo
-from partstream_server.decode import Frame, MediaLimits, jpeg, open_video
-from partstream_server.decode.frame import Image
+from partstream_server.media import Frame, MediaLimits, jpeg, open_video
+from partstream_server.media.frame import Image
+from partstream_server.media.video_writer import VideoWriter
 from partstream_server.streams.pixels import to_pixels
-from partstream_server.writer import VideoWriter
 from tests.server import faulty_media as faulty
 from tests.server.media_fixtures import clip, image, picture
 

@@ -15,15 +15,15 @@ import pytest
 
 from partstream_core.errors import EngineError
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
-from partstream_server.decode import Frame
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import DeviceOptions, Engine, Tensors, create_engine
 from partstream_server.engine.device_tensor import DeviceTensor
 from partstream_server.engine.onnxruntime import OnnxRuntimeEngine, staying
 from partstream_server.engine.target import CUDA, cpu_target, cuda_options, require_device
-from partstream_server.figures import scene
-from partstream_server.infer import instance_rows, shrink, to_tensor
-from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
-from partstream_server.streams.together import drive_together
+from partstream_server.media import Frame
+from partstream_server.pipeline.inference import instance_rows, shrink, to_tensor
+from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig, drive
+from partstream_server.streams.shared_runs import drive_together
 from tests.server.engines import PassOn
 
 

@@ -13,8 +13,13 @@ import pytest
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from partstream_server.decode import BlockMotion, Frame, open_video
-from partstream_server.motion import CodecFlow, ImageFlow, StreamFlow, View, ZeroFlow, service
+from partstream_core.manifest import Manifest, load_manifest
+from partstream_core.schedule import FlowSource
+from partstream_server.engine import default_bundle_directory
+from partstream_server.media import BlockMotion, Frame, open_video
+from partstream_server.pipeline.frame_changes import service
+from partstream_server.pipeline.host_flow import host_flow, led_on
+from partstream_server.pipeline.inference import View
 from tests.server.media_fixtures import clip, rotated
 
 Image = npt.NDArray[np.uint8]
@@ -24,6 +29,11 @@ HEIGHT, WIDTH = 136, 248
 FORWARD = {"bf": "0"}
 STEP = 6
 """Pixels by which the camera moves right from frame to frame."""
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return load_manifest(default_bundle_directory())
 
 
 def panned(
@@ -79,18 +89,23 @@ def test_vectors_lead_to_the_frame_before_in_pixels(codec: str, options: dict[st
     assert np.median([motion.known for motion in told]) > 0.5
 
 
-def test_flow_is_led_on_from_frame_to_frame_in_pixels_of_the_feature_map() -> None:
+def codec_flow(manifest: Manifest, frames: list[Frame], at: int) -> npt.NDArray[np.float32]:
+    """Flow of a frame to the first one, as a stream leads it on from frame to frame."""
+    since: BlockMotion | None = None
+    for count, frame in enumerate(frames[1 : at + 1]):
+        since = led_on(since, frame.motion, first=count == 0)
+    current, reference = View(frames[at].image, manifest), View(frames[0].image, manifest)
+    return host_flow(FlowSource.CODEC, current, reference, stride=8, since_key=since)
+
+
+def test_flow_is_led_on_from_frame_to_frame_in_pixels_of_the_feature_map(manifest: Manifest) -> None:
     frames = frames_of(panned(6, FORWARD))
-    flow = CodecFlow()
-    flow.key(View(frames[0].image))
-    assert flow.known == 1.0
-    for count, frame in enumerate(frames[1:], start=1):
-        field = flow.flow(View(frame.image, frame.motion), height=HEIGHT // 8, width=WIDTH // 8)
-        assert field.shape == (2, HEIGHT // 8, WIDTH // 8)
-        assert middle(field) == pytest.approx([count * STEP / 8, 0], abs=0.1 * count)
-    assert flow.known > 0.5
-    flow.key(View(frames[-1].image))
-    assert flow.known == 1.0
+    shown = View(frames[0].image, manifest)
+    step = STEP * shown.content_width / WIDTH / 8
+    for count in range(1, len(frames)):
+        field = shown.content_of(codec_flow(manifest, frames, count))
+        assert field.shape == (2, shown.content_height // 8, shown.content_width // 8)
+        assert middle(field) == pytest.approx([count * step, 0], abs=0.1 * count * step)
 
 
 def test_a_frame_without_vectors_goes_on_as_the_one_before() -> None:
@@ -123,16 +138,7 @@ def test_nothing_moves_in_a_still_clip_and_motion_is_read_only_when_asked_for() 
 def test_a_codec_that_tells_nothing_has_no_motion() -> None:
     frames = frames_of(clip(codec="libvpx-vp9", form="webm"))
     assert [frame.motion for frame in frames] == [None] * len(frames)
-    flow = CodecFlow()
-    flow.key(View(frames[0].image))
-    with pytest.raises(ValueError, match="does not tell"):
-        flow.flow(View(frames[1].image), height=6, width=8)
-
-
-@pytest.mark.parametrize("flow", [CodecFlow(), ImageFlow(ZeroFlow())])
-def test_flow_needs_a_key_frame_first(flow: StreamFlow) -> None:
-    with pytest.raises(ValueError, match="no key frame"):
-        flow.flow(View(np.zeros((32, 32, 3), np.uint8)), height=4, width=4)
+    assert led_on(None, frames[1].motion, first=True) is None
 
 
 def constant(x: float, y: float, *, width: int = 64) -> BlockMotion:
@@ -166,31 +172,26 @@ def test_frames_are_let_go_without_the_garbage_collector() -> None:
 
 
 @pytest.mark.parametrize("name", ["01_dog.mp4", "bedroom.mp4"])
-def test_on_real_clips_vectors_explain_more_than_standing_still(data_dir: Path, name: str) -> None:
+def test_on_real_clips_vectors_explain_more_than_standing_still(
+    data_dir: Path, manifest: Manifest, name: str
+) -> None:
     frames: list[Frame] = []
     with open_video(data_dir / "videos" / name, motion=True) as reader:
         for frame in reader:
             frames.append(frame)
             if len(frames) == 17:
                 break
-    views = [
-        View(np.asarray(cv2.resize(frame.image, (512, 288)), np.uint8), frame.motion) for frame in frames
-    ]
-    assert total_error(CodecFlow(), views) < 0.85 * total_error(ImageFlow(ZeroFlow()), views)
+    told = still = 0.0
+    for first in range(0, 16, 4):
+        for at in range(1, 4):
+            flow = codec_flow(manifest, frames[first : first + 4], at)
+            told += warp_error(manifest, frames[first + at], frames[first], flow)
+            still += warp_error(manifest, frames[first + at], frames[first], np.zeros_like(flow))
+    assert told < 0.85 * still
 
 
-def total_error(flow: StreamFlow, views: list[View]) -> float:
-    """Photometric error of every frame against its key frame, one in four, summed."""
-    small: list[Image] = [
-        np.asarray(cv2.resize(view.image_HW3, (128, 72), interpolation=cv2.INTER_AREA), np.uint8)
-        for view in views
-    ]
-    everywhere = np.ones((36, 64), np.bool_)
-    total = 0.0
-    for at, view in enumerate(views):
-        if at % 4 == 0:
-            flow.key(view)
-        else:
-            field = flow.flow(view, height=36, width=64)
-            total += service(small[at], small[at - at % 4], field, everywhere).warp_error
-    return total
+def warp_error(manifest: Manifest, frame: Frame, reference: Frame, flow: npt.NDArray[np.float32]) -> float:
+    """Photometric error of a frame against another one along a flow."""
+    current, other = (View(each.image, manifest) for each in (frame, reference))
+    everywhere = np.ones(flow.shape[1:], np.bool_)
+    return service(current.quarter_hw3, other.quarter_hw3, flow, everywhere).warp_error

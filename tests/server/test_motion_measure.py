@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from partstream_core.schedule import Triggers
-from partstream_server.decode import open_video
-from partstream_server.motion import between_sizes, scene_change, scene_view, service
+from partstream_server.media import open_video
+from partstream_server.pipeline.flow_fields import between_sizes
+from partstream_server.pipeline.frame_changes import scene_change, scene_view, service
 
 Image = npt.NDArray[np.uint8]
 

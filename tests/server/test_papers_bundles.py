@@ -19,13 +19,13 @@ from partstream_core.results import FrameResult
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_models.networks.aten import ATEN
 from partstream_models.video_methods import AdaptiveTemporalEncoding, DeepFeatureFlow
-from partstream_server.choice import choose_schedule
-from partstream_server.decode import Frame
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
-from partstream_server.figures import scene
-from partstream_server.infer import View
-from partstream_server.request import EngineOutputs, Steps
-from partstream_server.session import ParsedFrame, Session, SessionConfig, warm_up
+from partstream_server.media import Frame
+from partstream_server.pipeline.engine_request import EngineOutputs, Steps
+from partstream_server.pipeline.inference import View
+from partstream_server.pipeline.schedule_choice import choose_schedule
+from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig, warm_up
 from tests.export.papers_networks import (
     LONGER_SIDE,
     lively_aten,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from partstream_core import fusion
 from partstream_core.labels import NUM_PARTS
 from partstream_core.tracker import Tracker, TrackerConfig
-from partstream_server.assemble import BACKGROUND_SHARE, assemble, with_parsing
-from partstream_server.track import track
-from partstream_server.values import Assembly, Inference
+from partstream_server.pipeline.assembly import BACKGROUND_SHARE, assemble, with_parsing
+from partstream_server.pipeline.tracking import track
+from partstream_server.pipeline.values import Assembly, Inference
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -25,7 +25,7 @@ from partstream_core.errors import (
     TruncatedError,
 )
 from partstream_core.results import VideoInfo
-from partstream_server.decode import Frame, Image, MediaLimits, open_video
+from partstream_server.media import Frame, Image, MediaLimits, open_video
 from tests.server import media_fixtures as media
 
 
@@ -390,7 +390,7 @@ def test_colours_of_high_definition_follow_the_matrix_of_the_file(tmp_path: Path
 
 
 def test_resizing_keeps_the_shape_and_centres_on_black() -> None:
-    from partstream_server.decode import fit_within
+    from partstream_server.media import fit_within
 
     wide = np.full((10, 40, 3), 200, np.uint8)
     fitted = fit_within(wide, width=20, height=20)

@@ -11,10 +11,10 @@ from pycocotools import mask as coco
 from partstream_core import rle
 from partstream_core.labels import NUM_PARTS, PARTS
 from partstream_core.results import Polygons
-from partstream_server.encode import MaskForm, encode_people
-from partstream_server.outline import outlines
-from partstream_server.upsample import tight
-from partstream_server.values import Crop, FoundPerson, LabelMaps
+from partstream_server.pipeline.encoding import MaskForm, encode_people
+from partstream_server.pipeline.outlines import outlines
+from partstream_server.pipeline.upsampling import tight
+from partstream_server.pipeline.values import Crop, FoundPerson, LabelMaps
 
 
 def random_maps(seed: int, *, num_people: int, height: int, width: int) -> LabelMaps:

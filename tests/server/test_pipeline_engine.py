@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pytest
 
 from partstream_core.errors import BundleError, EngineError
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, Tensors, create_engine
 from partstream_server.engine.openvino import OpenVinoEngine
-from partstream_server.figures import scene
-from partstream_server.infer import instance_rows, shrink, to_tensor
+from partstream_server.pipeline.inference import instance_rows, shrink, to_tensor
 
 
 @pytest.fixture(scope="module")

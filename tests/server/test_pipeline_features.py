@@ -13,17 +13,17 @@ from partstream_core.errors import OptionError
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult, frame_to_json
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode, Triggers
-from partstream_server.choice import INTERVAL, choose_schedule
-from partstream_server.decode import Frame
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
-from partstream_server.figures import scene
-from partstream_server.guess import dis_flow, dis_guess
-from partstream_server.host_flow import host_flow, warp_on_host
-from partstream_server.infer import View
-from partstream_server.motion.events import TrackEvents
-from partstream_server.propagation import Propagation
-from partstream_server.request import EngineOutputs, Steps
-from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
+from partstream_server.media import Frame
+from partstream_server.pipeline.engine_request import EngineOutputs, Steps
+from partstream_server.pipeline.host_flow import host_flow, warp_on_host
+from partstream_server.pipeline.identity_events import TrackEvents
+from partstream_server.pipeline.inference import View
+from partstream_server.pipeline.initial_flow import dis_flow, dis_guess
+from partstream_server.pipeline.propagation import Propagation
+from partstream_server.pipeline.schedule_choice import INTERVAL, choose_schedule
+from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig, drive
 
 WIDTH, HEIGHT = 320, 192
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from partstream_core.manifest import InputSpec, Normalisation, TensorSpec
 from partstream_server.engine.base import default_bundle_directory, load_bundle
-from partstream_server.infer import (
+from partstream_server.pipeline.inference import (
     InferConfig,
     candidates,
     instance_rows,

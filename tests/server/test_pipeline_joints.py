@@ -15,16 +15,16 @@ from partstream_core.joints import JOINT_OUTPUTS, JOINTS, NUM_JOINTS, JointMaps,
 from partstream_core.manifest import MANIFEST_NAME
 from partstream_core.results import FrameResult, PersonResult
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
-from partstream_server.assemble import assemble
-from partstream_server.decode import Frame
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
 from partstream_server.engine.base import load_bundle
-from partstream_server.figures import scene
-from partstream_server.infer import InferConfig, View, infer, network_size
-from partstream_server.joints import carried_joints, joint_maps
-from partstream_server.session import MIN_PARTS, Session, SessionConfig, SessionSnapshot, drive
-from partstream_server.streams.together import drive_together
-from partstream_server.values import JointSource
+from partstream_server.media import Frame
+from partstream_server.pipeline.assembly import assemble
+from partstream_server.pipeline.inference import InferConfig, View, infer, network_size
+from partstream_server.pipeline.joints import carried_joints, joint_maps
+from partstream_server.pipeline.session import MIN_PARTS, Session, SessionConfig, SessionSnapshot, drive
+from partstream_server.pipeline.values import JointSource
+from partstream_server.streams.shared_runs import drive_together
 from tests.server.joint_bundle import write_joint_bundle
 
 WIDTH, HEIGHT = 512, 288

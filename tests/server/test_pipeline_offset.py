@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from partstream_core.manifest import InputSpec, Normalisation
-from partstream_server.assemble import assemble
-from partstream_server.host_flow import warp_on_host
-from partstream_server.infer import network_size, shrink, to_tensor
-from partstream_server.motion.field import between_sizes
-from partstream_server.values import Inference
+from partstream_server.pipeline.assembly import assemble
+from partstream_server.pipeline.flow_fields import between_sizes
+from partstream_server.pipeline.host_flow import warp_on_host
+from partstream_server.pipeline.inference import network_size, shrink, to_tensor
+from partstream_server.pipeline.values import Inference
 
 FloatArray = npt.NDArray[np.float64]
 SIZES = ((1280, 720), (1281, 723), (854, 480), (550, 825), (1920, 1080), (480, 270), (3001, 1999))

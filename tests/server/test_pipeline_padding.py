@@ -9,13 +9,13 @@ from partstream_core import rle
 from partstream_core.manifest import InputSpec
 from partstream_core.results import FrameResult
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
-from partstream_server.decode import BlockMotion, Frame
-from partstream_server.decode.frame import Image
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine
-from partstream_server.figures import scene
-from partstream_server.host_flow import host_flow
-from partstream_server.infer import View, network_size, padded_size
-from partstream_server.session import ParsedFrame, Session, SessionConfig, drive
+from partstream_server.media import BlockMotion, Frame
+from partstream_server.media.frame import Image
+from partstream_server.pipeline.host_flow import host_flow
+from partstream_server.pipeline.inference import View, network_size, padded_size
+from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig, drive
 
 SPEC = InputSpec(longer_side=512, multiple=32)
 

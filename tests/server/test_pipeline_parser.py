@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from partstream_core.errors import NotAVideoError, OptionError, TooLongError
 from partstream_core.results import frame_to_json
 from partstream_core.schedule import FlowSource, ScheduleMode
-from partstream_server.decode import MediaLimits
-from partstream_server.encode import MaskForm
+from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.engine import Engine, create_engine
-from partstream_server.figures import write_figures
-from partstream_server.parser import MediaParser, ParseOptions, model_info, parse_media
+from partstream_server.media import MediaLimits
+from partstream_server.offline.parser import MediaParser, parse_media
+from partstream_server.pipeline.encoding import MaskForm
+from partstream_server.pipeline.parse_options import ParseOptions, model_info
 from tests.server import media_fixtures as media
 
 

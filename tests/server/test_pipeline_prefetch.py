@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from partstream_server.prefetch import Prefetch
+from partstream_server.offline.prefetch import Prefetch
 
 
 def test_values_come_once_and_in_order() -> None:

@@ -14,13 +14,20 @@ from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, frame_from_json, frame_to_json
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_core.tracker import TrackerConfig
-from partstream_server.decode import Frame
-from partstream_server.encode import MaskForm
+from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, Tensors
 from partstream_server.engine.openvino import OpenVinoEngine
-from partstream_server.figures import scene
-from partstream_server.session import EngineRequest, ParsedFrame, Session, SessionConfig, drive, warm_up
-from partstream_server.timing import StageClock
+from partstream_server.media import Frame
+from partstream_server.pipeline.encoding import MaskForm
+from partstream_server.pipeline.session import (
+    EngineRequest,
+    ParsedFrame,
+    Session,
+    SessionConfig,
+    drive,
+    warm_up,
+)
+from partstream_server.pipeline.stage_times import StageClock
 
 WIDTH, HEIGHT = 480, 270
 

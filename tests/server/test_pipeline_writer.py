@@ -9,9 +9,9 @@ import pytest
 
 from partstream_core.joints import JOINTS, SURE
 from partstream_core.results import FrameResult, JointResult, PersonResult
-from partstream_server.overlay import draw, identity_colour
-from partstream_server.values import LabelMaps
-from partstream_server.writer import VideoWriter
+from partstream_server.media.video_writer import VideoWriter
+from partstream_server.offline.overlay import draw, identity_colour
+from partstream_server.pipeline.values import LabelMaps
 from tests.server import media_fixtures as media
 
 

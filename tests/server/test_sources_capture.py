@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from partstream_core.errors import FrameTooLargeError
-from partstream_server.decode import MediaLimits
+from partstream_server.media import MediaLimits
 from partstream_server.sources.address import Rules
 from partstream_server.sources.capture import Capture
 from tests.server.media_fixtures import clip, rotated

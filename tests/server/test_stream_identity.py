@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from partstream_core import rle
 from partstream_core.results import FrameResult, frame_to_json
 from partstream_core.schedule import Budget, ScheduleConfig, ScheduleMode
-from partstream_server.decode.frame import Frame, Image
 from partstream_server.engine import Engine, create_engine
-from partstream_server.session import Session, SessionConfig, drive
+from partstream_server.media.frame import Frame, Image
+from partstream_server.pipeline.session import Session, SessionConfig, drive
 from partstream_server.streams import Answer, HubConfig, InputFrame, Policy, StreamConfig, StreamHub
 from partstream_server.streams.errors import ForeignTokenError, ResumeTokenError, TokenExpiredError
 from partstream_server.streams.metrics import StreamMetrics
-from partstream_server.streams.together import drive_together
+from partstream_server.streams.shared_runs import drive_together
 from partstream_server.streams.tokens import MAX_TOKEN_BYTES, TokenMaker
 from tests.server.stream_fixtures import walk
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from partstream_core.errors import EngineError
 from partstream_server.engine import Engine
-from partstream_server.request import EngineRequest, Steps
-from partstream_server.streams.together import RECOVERY_RUNS, BatchLimits, drive_together
+from partstream_server.pipeline.engine_request import EngineRequest, Steps
+from partstream_server.streams.shared_runs import RECOVERY_RUNS, BatchLimits, drive_together
 
 
 class Doubling:

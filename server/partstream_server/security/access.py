@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from partstream_server.security.keys import KeyRing, presented_key
+from partstream_server.config.api_keys import KeyRing
+from partstream_server.config.settings import Settings
+from partstream_server.security.keys import holder, presented_key
 from partstream_server.security.limits import FrameQuota, RateLimit
-from partstream_server.settings import Settings
 
 ANYONE: Final = "anyone"
 """The account that all callers share where no key is asked for."""
@@ -89,7 +90,7 @@ class Access:
         Raises:
             KeyMissingError, KeyWrongError: The caller is not let in.
         """
-        return self._accounts[self._ring.holder(key) if self.asks_for_key else ANYONE]
+        return self._accounts[holder(self._ring, key) if self.asks_for_key else ANYONE]
 
     def admit(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Account:
         """The account of a caller, with this request counted.

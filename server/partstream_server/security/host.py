@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from partstream_server.config.settings import Settings, is_loopback
 from partstream_server.security.errors import HostError
-from partstream_server.settings import Settings, is_loopback
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from partstream_server.settings import Settings
+from partstream_server.config.settings import Settings
 
 
 class TlsError(Exception):

@@ -13,10 +13,10 @@ import av.error
 from av.container import InputContainer
 
 from partstream_core.errors import FrameTooLargeError, PartstreamError
-from partstream_server.decode import MediaLimits
-from partstream_server.decode.container import limit_pixels
-from partstream_server.decode.frame import Image
-from partstream_server.decode.turn import TurnReader, upright_rgb
+from partstream_server.media import MediaLimits
+from partstream_server.media.container import limit_pixels
+from partstream_server.media.frame import Image
+from partstream_server.media.rotation import TurnReader, upright_rgb
 from partstream_server.sources.address import PORTS, READ_TIMEOUT_S, Rules, check_url, connect, file_of
 from partstream_server.sources.errors import SourceFailedError, SourceForbiddenError
 from partstream_server.sources.http import HttpBody

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from partstream_server.decode import MediaLimits
+from partstream_server.config.settings import Settings
+from partstream_server.media import MediaLimits
 from partstream_server.security.access import Account
-from partstream_server.settings import Settings
 from partstream_server.sources.address import Rules, check_url, without_password
 from partstream_server.sources.capture import Capture
 from partstream_server.sources.errors import SourcesFullError, SourceUnknownError

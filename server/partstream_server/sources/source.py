@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from partstream_core.errors import PartstreamError
-from partstream_server.decode.frame import Image, fit_within
+from partstream_server.media.frame import Image, fit_within
 from partstream_server.sources.capture import Capture, Line
 from partstream_server.sources.errors import SourceForbiddenError
 from partstream_server.streams import Answer, GoingAway, InputFrame, Policy, Stream, StreamClosedError

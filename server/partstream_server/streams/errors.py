@@ -1,4 +1,4 @@
-"""Errors of live streams; their statuses stand in the table of `partstream_server.api.errors`.
+"""Errors of live streams; their statuses stand in the table of `partstream_server.service.errors`.
 
     PartstreamError
     ├── BusyError

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from partstream_core.errors import PartstreamError
-from partstream_server.choice import choose_schedule
-from partstream_server.decode import MediaLimits
 from partstream_server.engine import Engine
-from partstream_server.parser import model_info
-from partstream_server.session import Session, SessionConfig
+from partstream_server.media import MediaLimits
+from partstream_server.pipeline.parse_options import model_info
+from partstream_server.pipeline.schedule_choice import choose_schedule
+from partstream_server.pipeline.session import Session, SessionConfig
 from partstream_server.streams.errors import (
     GoingAwayError,
     ResumeTokenError,
@@ -21,9 +21,9 @@ from partstream_server.streams.errors import (
     UnknownBundleError,
 )
 from partstream_server.streams.metrics import StreamMetrics
+from partstream_server.streams.round_robin import Turns
 from partstream_server.streams.stream import FrameAccount, Stream
 from partstream_server.streams.tokens import Resumption, TokenMaker
-from partstream_server.streams.turns import Turns
 from partstream_server.streams.values import GoingAway, Opened, StreamConfig
 from partstream_server.streams.worker import Clocks, Workers
 

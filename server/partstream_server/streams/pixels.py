@@ -11,9 +11,9 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from partstream_core.errors import EmptyUploadError, NotAVideoError, TruncatedError
-from partstream_server.decode.frame import Image, MediaLimits
-from partstream_server.decode.jpeg import end_of
-from partstream_server.decode.still import UNREADABLE, open_within_limits, to_rgb
+from partstream_server.media.frame import Image, MediaLimits
+from partstream_server.media.jpeg import end_of
+from partstream_server.media.still import UNREADABLE, open_within_limits, to_rgb
 
 _JPEGS: Final = ("JPEG", "MPO")
 """MPO: a JPEG with further ones behind it, which are not read."""

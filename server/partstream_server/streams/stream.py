@@ -18,8 +18,8 @@ from typing import Protocol, Self
 
 from partstream_core.errors import MediaError, OptionError, PartstreamError
 from partstream_core.results import FrameResult
-from partstream_server.decode.frame import Image
-from partstream_server.session import Session
+from partstream_server.media.frame import Image
+from partstream_server.pipeline.session import Session
 from partstream_server.streams.errors import (
     FrameIndexError,
     FrameSizeChangedError,

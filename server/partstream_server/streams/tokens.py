@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from partstream_core.manifest import Manifest
-from partstream_server.session import Session, SessionSnapshot
+from partstream_server.pipeline.session import Session, SessionSnapshot
 from partstream_server.streams.errors import ForeignTokenError, ResumeTokenError, TokenExpiredError
 
 MAX_TOKEN_BYTES: Final = 32_000

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo
 from partstream_core.schedule import FlowSource, ScheduleMode
-from partstream_server.decode.frame import Image
-from partstream_server.encode import MaskForm
+from partstream_server.media.frame import Image
+from partstream_server.pipeline.encoding import MaskForm
 
 
 class Policy(StrEnum):

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from partstream_core.errors import PartstreamError
-from partstream_server.decode import Frame, MediaLimits
 from partstream_server.engine import Engine
+from partstream_server.media import Frame, MediaLimits
+from partstream_server.pipeline.stage_times import StageClock
+from partstream_server.pipeline.values import ParsedFrame
 from partstream_server.streams.metrics import StreamMetrics
 from partstream_server.streams.pixels import to_pixels
+from partstream_server.streams.round_robin import Turns
+from partstream_server.streams.shared_runs import BatchLimits, Driven, drive_together
 from partstream_server.streams.stream import Slot, Stream
-from partstream_server.streams.together import BatchLimits, Driven, drive_together
 from partstream_server.streams.tokens import TokenMaker
-from partstream_server.streams.turns import Turns
 from partstream_server.streams.values import Failed, Latency
-from partstream_server.timing import StageClock
-from partstream_server.values import ParsedFrame
 
 TOKEN_INTERVAL_MS: Final = 200.0
 """Least time between tokens: they grow with the people, and a client needs only the newest."""

@@ -1,1 +1,0 @@
-"""The service over HTTP: uploads in, people and parts out."""

@@ -1,0 +1,186 @@
+"""The reader of one source: numbers its frames, keeps its clock and holds it to the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from PIL import UnidentifiedImageError
+
+from partstream_core.errors import EmptyUploadError, NoFramesError
+from partstream_core.results import VideoInfo
+from partstream_server.media import jpeg
+from partstream_server.media.container import ContainerSource
+from partstream_server.media.frame import Frame, MediaLimits, Picture, PictureSource, fit_within
+from partstream_server.media.motion_vectors import BlockMotion
+from partstream_server.media.still import FolderSource, StillSource, looks_like_still
+
+_USUAL_RATE = 25.0
+_MOST_JPEG_BYTES = 32 * 1024**2
+"""Of a file, looked through for a second JPEG."""
+
+
+class VideoReader:
+    """Frames of one source, once, in order.
+
+    The first frame is decoded on construction, so that whatever cannot be read fails before any work starts.
+    Use as a context manager, or call `close`.
+    """
+
+    def __init__(self, source: PictureSource, limits: MediaLimits, *, every: int = 1) -> None:
+        """Decode the first frame.
+
+        Args:
+            source: Closed by this reader.
+            limits: Checked again at each frame, as headers may lie.
+            every: Only frames whose index is a multiple of this are converted and yielded.
+
+        Raises:
+            NoFramesError: Nothing in the source can be decoded.
+        """
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self._source, self._limits, self._every = source, limits, every
+        self._pictures = source.pictures()
+        self._num_frames = 0
+        self._start_s = self._time_s = self._end_s = 0.0
+        first = next(self._pictures, None)
+        if first is None:
+            raise NoFramesError("the file holds no frame that can be decoded")
+        image = first.read()
+        self._height, self._width = image.shape[:2]
+        limits.check_size(self._width, self._height)
+        self._first: Picture | None = Picture(first.time_s, first.duration_s, lambda: image)
+        self._motion: BlockMotion | None = None
+        self._num_unread = 0
+
+    @property
+    def info(self) -> VideoInfo:
+        """Size, clock and counts; the number of frames is what was read so far."""
+        seen_s = self._end_s - self._start_s
+        return VideoInfo(
+            width=self._width,
+            height=self._height,
+            num_frames=self._num_frames,
+            frame_rate=self._source.frame_rate,
+            duration_s=max(seen_s, self._source.declared_duration_s or 0.0),
+            num_damaged=self._source.num_damaged,
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield self._number(first)
+        for picture in self._pictures:
+            if self._num_frames % self._every:
+                self._tick(picture)
+                self._moved(picture)
+            else:
+                yield self._number(picture)
+
+    def _number(self, picture: Picture) -> Frame:
+        index = self._num_frames
+        time_s = self._tick(picture)
+        image = fit_within(picture.read(), width=self._width, height=self._height)
+        self._moved(picture)
+        motion, self._motion, self._num_unread = self._motion, None, 0
+        return Frame(index, time_s, image, picture.duration_s, motion)
+
+    def _moved(self, picture: Picture) -> None:
+        """Lead motion on to a picture since the last one that was read, as long as each one tells its own."""
+        motion, self._num_unread = picture.motion, self._num_unread + 1
+        if motion is None or (motion.height, motion.width) != (self._height, self._width):
+            self._motion = None
+        elif self._num_unread == 1:
+            self._motion = motion
+        elif self._motion is not None:
+            self._motion = motion.after(self._motion)
+
+    def _tick(self, picture: Picture) -> float:
+        """Advance the clock, which never stands still or runs backwards, and return its time."""
+        step_s = 1 / (self._source.frame_rate or _USUAL_RATE)
+        time_s = picture.time_s
+        if self._num_frames == 0:
+            self._start_s = time_s = time_s or 0.0
+        elif time_s is None or time_s <= self._time_s:
+            time_s = self._time_s + step_s
+        self._time_s = time_s
+        self._end_s = time_s + picture.duration_s
+        self._num_frames += 1
+        self._limits.check_length(num_frames=self._num_frames, duration_s=time_s - self._start_s)
+        return time_s
+
+    def close(self) -> None:
+        """Release the source."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_video(
+    source: Path | str | BinaryIO,
+    limits: MediaLimits | None = None,
+    *,
+    every: int = 1,
+    motion: bool = False,
+) -> VideoReader:
+    """A reader of a video, an image, or a folder of images.
+
+    Args:
+        source: A path, or a seekable binary file, which the reader closes.
+        limits: What is accepted; the defaults bound only the size of a frame.
+        every: Read only every so many frames.
+        motion: Read the motion of blocks, too, where the codec tells it.
+
+    Raises:
+        MediaError: One of its subclasses names what is wrong with the source.
+        OSError: The path cannot be opened.
+    """
+    limits = limits or MediaLimits()
+    if isinstance(source, str | Path):
+        path = Path(source)
+        opened = FolderSource(path, limits) if path.is_dir() else _open_file(path.open("rb"), limits, motion)
+    else:
+        opened = _open_file(source, limits, motion)
+    try:
+        return VideoReader(opened, limits, every=every)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _is_motion_jpeg(file: BinaryIO, head: bytes) -> bool:
+    """Whether a file is a raw stream of JPEGs, by its name or by its first two pictures."""
+    if not head.startswith(jpeg.START):
+        return False
+    if str(getattr(file, "name", "")).lower().endswith((".mjpg", ".mjpeg")):
+        return True
+    data = file.read(_MOST_JPEG_BYTES)
+    file.seek(0)
+    return jpeg.is_motion(data)
+
+
+def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSource:
+    try:
+        file.seek(0)
+        head = file.read(32)
+        file.seek(0)
+        if not head:
+            raise EmptyUploadError("the file is empty")
+        if looks_like_still(head) and not _is_motion_jpeg(file, head):
+            try:
+                return StillSource(file, limits)
+            except UnidentifiedImageError:
+                file.seek(0)
+        return ContainerSource(file, head, limits, motion=motion)
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,335 @@
+"""One stream: its frames go in, its results come out, and what must be computed is handed out on the way.
+
+    frame -> schedule -> infer -> assemble -> track -> encode -> result
+
+Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
+
+`push` does all of that. For callers that overlap stages, `look` makes features, `read` runs the heads on
+them, and `conclude` does the rest.
+
+A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
+are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
+that a stream remembers is in its session, so streams cannot leak identities into each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from partstream_core.labels import PARTS
+from partstream_core.manifest import Manifest
+from partstream_core.results import FrameResult
+from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_core.tracker import Tracker, TrackerConfig
+from partstream_core.tracker.config import FRAME_S
+from partstream_core.tracker.snapshot import restored, snapshot
+from partstream_server.engine import Engine
+from partstream_server.media import Frame
+from partstream_server.pipeline.assembly import MAX_PEOPLE, assemble
+from partstream_server.pipeline.encoding import MaskForm, encode_people
+from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
+from partstream_server.pipeline.features import Ready, make_features
+from partstream_server.pipeline.frame_changes import SceneView, scene_change
+from partstream_server.pipeline.inference import InferConfig, View, infer, read
+from partstream_server.pipeline.joints import with_joints
+from partstream_server.pipeline.propagation import Propagation, RecentKeys, Seen
+from partstream_server.pipeline.stage_times import StageClock
+from partstream_server.pipeline.tracking import track
+from partstream_server.pipeline.values import Inference, JointSource, ParsedFrame
+
+__all__ = [
+    "EngineOutputs",
+    "EngineRequest",
+    "ParsedFrame",
+    "Session",
+    "SessionConfig",
+    "SessionSnapshot",
+    "Steps",
+    "drive",
+    "warm_up",
+]
+
+T = TypeVar("T")
+
+_MIN_ELAPSED_S = 1e-3
+"""Frames whose times do not grow are taken to be this far apart."""
+MIN_PARTS = 0.4
+"""Share of a person's mask on which the parsing must see parts; dogs and pillows stay below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """What a stream asks for."""
+
+    score_threshold: float | None = None
+    """Least score of a person; None takes the bundle's."""
+    every: int = 1
+    """Parse only frames whose index is a multiple of this."""
+    masks: MaskForm = MaskForm.RLE
+    joints: bool = True
+    """Whether results hold people's joints, where the bundle finds them."""
+    schedule: ScheduleConfig | None = None
+    """Which frames are key frames; None takes the bundle's schedule."""
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold must be between 0 and 1, got {self.score_threshold}")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """What another session needs to go on with the same identities; features are not in it."""
+
+    tracker: bytes
+    last_index: int
+    """Of the last frame that was parsed."""
+    last_time_s: float
+    """Of the same frame."""
+    schedule: Mapping[str, Any] | None = None
+    """What the schedule remembers, in plain JSON values: the rest of a budget of key frames."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A frame and what the heads say of it."""
+
+    frame: Frame
+    key_frame: bool
+    inference: Inference
+    view: View
+    joints: JointSource | None = None
+    """What joints are decoded from, where they are wanted."""
+
+
+class Session:
+    """The state of one stream."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: SessionConfig,
+        *,
+        clock: StageClock | None = None,
+        resume: SessionSnapshot | None = None,
+        paused_ms: float = 0.0,
+        keeps_pixels: bool = False,
+    ) -> None:
+        """Begin a stream, or go on with one.
+
+        Args:
+            manifest: Of the bundle that the engine runs.
+            config: What the stream asks for.
+            clock: Told how long each stage takes.
+            resume: Where an earlier session with a bundle of the same graphs stopped.
+            paused_ms: Time since then.
+            keeps_pixels: Whether the frames of `Read` still have their pixels, to be drawn on; frames that
+                wait for a segment's end hold much memory then.
+
+        Raises:
+            ValueError: The snapshot is damaged.
+            OptionError: The bundle cannot follow the schedule.
+        """
+        self._manifest = manifest
+        self._config = config
+        self.clock = clock or StageClock()
+        """Sums what each stage takes."""
+        thresholds = manifest.thresholds
+        score = thresholds.score if config.score_threshold is None else config.score_threshold
+        self._infer_config = InferConfig(
+            score_threshold=score,
+            nms_threshold=thresholds.nms,
+            max_people=min(MAX_PEOPLE, manifest.top_k),
+        )
+        sure = min(score, config.tracker.new_track_score)
+        tracker_config = replace(config.tracker, new_track_score=sure)
+        self._tracker = restored(tracker_config, resume.tracker) if resume else Tracker(tracker_config)
+        self._resume, self._paused_ms, self._keeps_pixels = resume, paused_ms, keeps_pixels
+        self._features = make_features(
+            manifest,
+            config.schedule or manifest.schedule,
+            resume=resume.schedule if resume else None,
+            joints=config.joints,
+        )
+        self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
+        self._last_pushed = -1
+        self._scene_change = (config.schedule or manifest.schedule).triggers.scene_change
+        self._last_index: int | None = None
+        self._last_time_s = 0.0
+        self._last_scene: SceneView | None = None
+        self._last_ms: float | None = None
+
+    def snapshot(self, *, max_bytes: int) -> SessionSnapshot | None:
+        """What another session needs to go on from here; None before the first frame."""
+        if self._last_index is None:
+            return self._resume
+        schedule = self._features.snapshot()
+        tracker = snapshot(self._tracker, max_bytes=max_bytes)
+        return SessionSnapshot(tracker, self._last_index, self._last_time_s, schedule)
+
+    def takes(self, index: int) -> bool:
+        """Whether a frame is parsed at all, or passed over because of `every`."""
+        return index % self._config.every == 0
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether `look` may run ahead of `conclude`: the schedule learns nothing of results."""
+        return not self._features.learns
+
+    def push(self, frame: Frame, now_ms: float) -> Steps[Sequence[ParsedFrame]]:
+        """The results that this frame makes ready; see `look`."""
+        ready = yield from self.look(frame, now_ms)
+        return (yield from self._parse_all(ready))
+
+    def finish(self) -> Steps[Sequence[ParsedFrame]]:
+        """The results that were waiting for frames which will not come."""
+        ready = yield from self.look_at_last()
+        return (yield from self._parse_all(ready))
+
+    def look(self, frame: Frame, now_ms: float) -> Steps[Sequence[Ready]]:
+        """The frames that this one makes ready to be parsed, with their features; none for one passed over.
+
+        Args:
+            frame: The stream's next; indices must grow, and may leave gaps.
+            now_ms: The caller's clock, which must not run backwards.
+
+        Raises:
+            ValueError: The index or the clock did not advance.
+        """
+        if self._last_ms is not None and now_ms < self._last_ms:
+            raise ValueError(f"the clock ran back from {self._last_ms} to {now_ms} ms")
+        if frame.index <= self._last_pushed:
+            raise ValueError(f"frame {frame.index} came after frame {self._last_pushed}")
+        self._last_ms, self._last_pushed = now_ms, frame.index
+        if not self.takes(frame.index):
+            self._features.pass_over(frame)
+            return []
+        with self.clock.stage("infer"):
+            view = View(frame.image, self._manifest)
+        kept = frame if self._keeps_pixels else frame.without_pixels()
+        return (yield from _timed(self._features.push(kept, view), self.clock, "infer"))
+
+    def look_at_last(self) -> Steps[Sequence[Ready]]:
+        """The frames that were waiting for others which will not come."""
+        return (yield from _timed(self._features.finish(), self.clock, "infer"))
+
+    def _parse_all(self, many: Sequence[Ready]) -> Steps[Sequence[ParsedFrame]]:
+        parsed: list[ParsedFrame] = []
+        for ready in many:
+            one = yield from self.parse(ready)
+            parsed.append(one)
+        return parsed
+
+    def _advance(self, frame: Frame) -> float:
+        """Move on to a frame, and return the seconds since the last one.
+
+        Indices may be anything that grows, such as milliseconds; only times tell how long it was.
+        """
+        is_first, last_time_s = self._last_index is None, self._last_time_s
+        self._last_index, self._last_time_s = frame.index, frame.time_s
+        if not is_first:
+            return max(frame.time_s - last_time_s, _MIN_ELAPSED_S)
+        if self._resume is None:
+            return FRAME_S
+        # the stream's own clock where it went on, or else how long it was away
+        elapsed_s = frame.time_s - self._resume.last_time_s
+        return max(elapsed_s if elapsed_s > 0 else self._paused_ms / 1000, _MIN_ELAPSED_S)
+
+    def _starts_scene(self, scene: SceneView) -> bool:
+        """Whether the scene was cut before a frame; its scene is remembered for the next one."""
+        last, self._last_scene = self._last_scene, scene
+        return last is not None and scene_change(scene, last) >= self._scene_change
+
+    def parse(self, ready: Ready) -> Steps[ParsedFrame]:
+        """What is seen in a frame; the stream's frames come in order, each once."""
+        read = yield from self.read(ready)
+        return self.conclude(read)
+
+    def read(self, ready: Ready) -> Steps[Read]:
+        """What the heads say of a frame; changes nothing that the stream remembers."""
+        steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
+        inference = yield from _timed(steps, self.clock, "infer")
+        ready.view.release_tensors()
+        joints = None if ready.joints is None else ready.joints.within(ready.view.content_of)
+        return Read(ready.frame, ready.key_frame, inference, ready.view, joints)
+
+    def conclude(self, read: Read) -> ParsedFrame:
+        """Who is in a frame and where; the stream's frames come in order, each once."""
+        clock, frame, inference = self.clock, read.frame, read.inference
+        elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.view.scene)
+        height, width = frame.image.shape[:2]
+        with clock.stage("assemble"):
+            assembly = assemble(
+                inference,
+                width=width,
+                height=height,
+                part_labels=self._part_labels,
+                mask_threshold=self._manifest.thresholds.mask,
+                min_parts=MIN_PARTS,
+            )
+        with clock.stage("track"):
+            assembly, identities = track(self._tracker, assembly, elapsed_s=elapsed_s, scene_cut=scene_cut)
+        if read.joints is not None:
+            with clock.stage("assemble"):
+                assembly = with_joints(assembly, read.joints, width=width, height=height)
+        with clock.stage("encode"):
+            people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
+        if self._features.learns:
+            boxes = {
+                identity: person.box_xyxy
+                for person, identity in zip(assembly.people, identities, strict=True)
+            }
+            people_hw = np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0)
+            self._features.saw(read.view.over_padding(people_hw), boxes)
+        result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
+        return ParsedFrame(result, assembly.maps)
+
+
+def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:
+    """Run every graph once for sources of this shape, so that their first result waits for no compiler."""
+    manifest = engine.bundle.manifest
+    everything = InferConfig(score_threshold=0.0, nms_threshold=manifest.thresholds.nms, max_people=1)
+    blank = np.zeros((height, width, 3), np.uint8)
+    drive(infer(blank, manifest, everything), engine)
+    if manifest.capabilities.temporal != "none":
+        drive(_borrow_once(View(blank, manifest), Propagation(manifest)), engine)
+
+
+def _borrow_once(view: View, propagation: Propagation) -> Steps[None]:
+    """Run the graphs over time: a key frame that is encoded with an equal one."""
+    keys = RecentKeys(propagation, ScheduleConfig(mode=ScheduleMode.CAUSAL, encoding_range=1))
+    yield from keys.add(Seen(view))
+    yield from keys.add(Seen(view))
+
+
+def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:
+    """The same steps, with the time between requests added to a stage and none of the engine's."""
+    outputs: EngineOutputs | None = None
+    while True:
+        try:
+            with clock.stage(name):
+                request = next(steps) if outputs is None else steps.send(outputs)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        outputs = yield request
+
+
+def drive(steps: Steps[T], engine: Engine, *, clock: StageClock | None = None) -> T:
+    """Carry out steps on an engine, one request after the other, and return their result."""
+    clock = clock or StageClock()
+    try:
+        request = next(steps)
+        while True:
+            with clock.stage(request.graph):
+                outputs = engine.run(request.graph, request.inputs)
+            request = steps.send(outputs)
+    except StopIteration as end:
+        result: T = end.value
+        return result

@@ -1,0 +1,138 @@
+"""The forms of a result. Each is written frame by frame, so that none holds a video in memory.
+
+A writer is a generator whose every step parses and writes one frame. Steps of lines yield a line; the other
+forms grow in a file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from partstream_core.results import VideoInfo, document_to_json
+from partstream_core.results_io import ndjson_line
+from partstream_server.media.video_writer import VideoWriter
+from partstream_server.offline.overlay import draw
+from partstream_server.offline.result_folder import part_png
+from partstream_server.service.file_parse import Job, OpenJob, Parsed
+
+Lines: TypeAlias = Generator[bytes, None, None]
+Steps: TypeAlias = Generator[None, None, None]
+
+_FAST: Final = 1
+"""Deflate level of label maps: they are large and simple."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """A form that is a file of its own, complete before it is sent."""
+
+    name: str
+    """Of the file, for those who save it."""
+    write: Callable[[Job, Path], Steps]
+    disposition: str = "inline"
+    """Whether a browser shows it, or saves it (attachment)."""
+
+
+def to_line(document: dict[str, Any]) -> bytes:
+    """A document as one line of NDJSON."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def write_lines(job: Job, on_open: Callable[[VideoInfo], None] = lambda _: None) -> Lines:
+    """A line for each frame.
+
+    Args:
+        job: What to parse.
+        on_open: Told about the source, before the first line.
+    """
+    with job.open() as source:
+        on_open(source.video)
+        for parsed in source:
+            yield ndjson_line(parsed.result).encode()
+
+
+def write_document(job: Job, path: Path) -> Steps:
+    """The JSON document; what stands before its frames is known after the last of them."""
+    frames = path.with_suffix(".frames")
+    with job.open() as source:
+        with frames.open("wb") as file:
+            for parsed in source:
+                _append(file, parsed)
+                yield
+        _join(source, frames, path)
+
+
+def write_overlay(job: Job, path: Path) -> Steps:
+    """The video with its people drawn on it; it has every frame of the source, parsed or passed over."""
+    with job.open(with_skipped=True, with_pixels=True) as source:
+        video = source.video
+        with VideoWriter(path, width=video.width, height=video.height, frame_rate=video.frame_rate) as writer:
+            for parsed in source:
+                with source.clock.stage("draw"):
+                    people = parsed.result.people
+                    drawn = draw(parsed.frame.image, people, parsed.maps, skeletons=job.skeletons)
+                with source.clock.stage("write"):
+                    writer.write(drawn, time_s=parsed.frame.time_s, duration_s=parsed.frame.duration_s)
+                yield
+
+
+def write_archive(job: Job, path: Path) -> Steps:
+    """A zip of each frame's part map and identity map, and of the document."""
+    frames, document = path.with_suffix(".frames"), path.with_suffix(".json")
+    with job.open() as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with frames.open("wb") as file:
+            for parsed in source:
+                name = f"{parsed.result.index:06}.png"
+                with source.clock.stage("write"):
+                    archive.writestr(f"parts/{name}", part_png(parsed.maps.part_HW))
+                    archive.writestr(f"identities/{name}", identity_png(parsed))
+                _append(file, parsed)
+                yield
+        _join(source, frames, document)
+        archive.write(document, "results.json", zipfile.ZIP_DEFLATED)
+
+
+LINES_TYPE: Final = "application/x-ndjson"
+FILE_FORMS: Final[dict[str, FileForm]] = {
+    "application/json": FileForm("results.json", write_document),
+    "video/mp4": FileForm("overlay.mp4", write_overlay),
+    "application/zip": FileForm("maps.zip", write_archive, "attachment"),
+}
+MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/zip")
+"""All forms, the usual one first."""
+
+
+def identity_png(parsed: Parsed) -> bytes:
+    """A 16-bit PNG whose pixels are identities, 0 where nobody is."""
+    table = np.zeros(len(parsed.result.people) + 1, np.uint16)
+    table[1:] = [person.identity for person in parsed.result.people]
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(table[parsed.maps.person_HW])).save(
+        file, "PNG", compress_level=_FAST
+    )
+    return file.getvalue()
+
+
+def _append(file: io.BufferedWriter, parsed: Parsed) -> None:
+    file.write(b"," if file.tell() else b"")
+    file.write(ndjson_line(parsed.result).encode())
+
+
+def _join(source: OpenJob, frames: Path, path: Path) -> None:
+    """Write the document around frames that were written before."""
+    head, tail = to_line(document_to_json(source.video, source.model, ())).rstrip().rsplit(b"[]", 1)
+    with path.open("wb") as file, frames.open("rb") as middle:
+        file.write(head + b"[")
+        shutil.copyfileobj(middle, file, 1024 * 1024)
+        file.write(b"]" + tail)
+    frames.unlink()

@@ -1,0 +1,143 @@
+"""What a client of a stream says, as JSON, checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.functional_validators import BeforeValidator
+
+from partstream_core.errors import OptionError
+from partstream_core.schedule import FlowSource, ScheduleMode
+from partstream_server.pipeline.encoding import MaskForm
+from partstream_server.pipeline.parse_options import MAX_INTERVAL
+from partstream_server.rest.problems import first_option_error
+from partstream_server.streams import Policy, StreamConfig
+from partstream_server.streams.errors import ConfigMissingError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _token(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+
+
+class StreamOptions(BaseModel):
+    """How a stream is parsed; as `StreamConfig` of the proto has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str = ""
+    score_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    every: int = Field(default=1, ge=1)
+    masks: MaskForm = MaskForm.RLE
+    joints: bool = True
+    schedule: ScheduleMode | None = None
+    flow: FlowSource | None = None
+    interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
+    policy: Policy = Policy.LATEST
+    max_age_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    def config(self, *, credits_: int = 0, resume_token: bytes = b"") -> StreamConfig:
+        """The same for the core."""
+        return StreamConfig(
+            bundle=self.bundle,
+            score_threshold=self.score_threshold,
+            every=self.every,
+            masks=self.masks,
+            joints=self.joints,
+            schedule=self.schedule,
+            flow=self.flow,
+            interval=self.interval,
+            policy=self.policy,
+            max_age_ms=self.max_age_ms,
+            credits=credits_,
+            resume_token=resume_token,
+        )
+
+
+class ConfigMessage(StreamOptions):
+    """The first message of a WebSocket."""
+
+    type: Literal["config"] = "config"
+    credits: int = Field(default=0, ge=0)
+    resume_token: Annotated[bytes, BeforeValidator(_token)] = b""
+    api_key: str | None = None
+
+
+class FrameMessage(BaseModel):
+    """What is said of the picture that comes with the next binary message."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["frame"]
+    index: int | None = Field(default=None, ge=0, lt=2**63)
+    time_s: float | None = None
+    age_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class EndMessage(BaseModel):
+    """No further frame will come."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["end"]
+
+
+def read_config(text: str | None) -> ConfigMessage:
+    """The config that a stream begins with.
+
+    Raises:
+        ConfigMissingError: The message is no JSON object.
+        OptionError: A field is unknown or has a value it cannot have.
+    """
+    document = _parse(text)
+    if document is None or document.get("type", "config") != "config":
+        raise ConfigMissingError('the first message must be the config, such as {"policy": "latest"}')
+    return checked(ConfigMessage, document)
+
+
+def read_message(text: str) -> FrameMessage | EndMessage | ConfigMessage:
+    """A later message in words.
+
+    Raises:
+        OptionError: It is none.
+    """
+    document = _parse(text)
+    kinds: dict[object, type[FrameMessage | EndMessage | ConfigMessage]] = {
+        "frame": FrameMessage,
+        "end": EndMessage,
+        "config": ConfigMessage,
+    }
+    kind = None if document is None else kinds.get(document.get("type", "config"))
+    if document is None or kind is None:
+        raise OptionError(f"a message must be JSON of type frame or end, or a picture; got {text[:80]!r}")
+    return checked(kind, document)
+
+
+def checked(model: type[M], document: dict[str, Any]) -> M:
+    """A document as a model.
+
+    Raises:
+        OptionError: It names the field that is wrong.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise first_option_error(error.errors(), tuple(model.model_fields)) from None
+
+
+def _parse(text: str | None) -> dict[str, Any] | None:
+    try:
+        document = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

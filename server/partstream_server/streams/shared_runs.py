@@ -1,0 +1,162 @@
+"""Carries out the steps of several streams on one engine, with the runs of a graph shared where they can be.
+
+All graphs but `instances` have a batch dimension and nothing that crosses it; `instances` has rows of one
+frame and runs for each frame alone. Shared runs have 1, 2, 4, ... frames, so that an engine of static shapes
+compiles few of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+
+from partstream_server.engine import Engine
+from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
+
+T = TypeVar("T")
+SHARED: Final = frozenset({"backbone", "heads", "flow", "propagate", "temporal"})
+Tell = Callable[[str, int], None]
+RECOVERY_RUNS: Final = 256
+"""Shared runs of a graph at its limit after which twice as many frames are tried again."""
+
+
+class BatchLimits:
+    """How many frames may share a run of each graph: fewer where larger runs failed, mostly without memory.
+
+    Threads may share it; a lost update costs one more try.
+    """
+
+    def __init__(self) -> None:
+        self._limits: dict[str, int] = {}
+        self._num_runs: dict[str, int] = {}
+
+    def limit(self, graph: str) -> int | None:
+        """The most frames of a run; None: no run has failed."""
+        return self._limits.get(graph)
+
+    def lower(self, graph: str, size: int) -> None:
+        """Remember that more than so many frames failed together and passed in smaller runs."""
+        self._limits[graph], self._num_runs[graph] = max(size, 1), 0
+
+    def passed(self, graph: str, size: int) -> None:
+        """Count a run; after enough of them at the limit, the limit doubles."""
+        limit = self._limits.get(graph)
+        if limit is None or size < limit:
+            return
+        self._num_runs[graph] += 1
+        if self._num_runs[graph] >= RECOVERY_RUNS:
+            self.lower(graph, 2 * limit)
+
+
+class Driven(Generic[T]):
+    """Steps on their way to a result or an error."""
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+        self.request: EngineRequest | None = None
+        """What has to be run next; None at the end."""
+        self.result: T | None = None
+        self.error: Exception | None = None
+        self.network_s = 0.0
+        self.advance(None)
+
+    def advance(self, outputs: EngineOutputs | None) -> None:
+        """Go on to the next request, or to the end."""
+        try:
+            self.request = next(self._steps) if outputs is None else self._steps.send(outputs)
+        except StopIteration as end:
+            self.request, self.result = None, end.value
+        except Exception as error:  # told by whoever reads `error`; it must not harm the other streams
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End with an error."""
+        self.request, self.error = None, error
+        self._steps.close()
+
+
+def drive_together(
+    many: Sequence[Steps[T]], engine: Engine, tell: Tell, limits: BatchLimits | None = None
+) -> list[Driven[T]]:
+    """Every one of the steps at its end, with its result or its error.
+
+    Args:
+        many: Of different streams.
+        engine: Runs the graphs.
+        tell: Told the graph and the number of frames of each run.
+        limits: What earlier calls learned of runs that failed; updated.
+    """
+    limits = limits or BatchLimits()
+    all_driven = [Driven(steps) for steps in many]
+    while waiting := [driven for driven in all_driven if driven.request is not None]:
+        for group in _groups(waiting, limits):
+            _run(group, engine, tell, limits)
+    return all_driven
+
+
+def _groups(waiting: Sequence[Driven[T]], limits: BatchLimits) -> Iterator[list[Driven[T]]]:
+    """Those whose requests can share a run."""
+    alike: defaultdict[object, list[Driven[T]]] = defaultdict(list)
+    for driven in waiting:
+        request = driven.request
+        assert request is not None
+        shapes = tuple(sorted((name, tensor.shape) for name, tensor in request.inputs.items()))
+        alike[(request.graph, shapes) if request.graph in SHARED else id(driven)].append(driven)
+    for group in alike.values():
+        request = group[0].request
+        limit = None if request is None else limits.limit(request.graph)
+        while group:
+            size = 1 << (min(len(group), limit or len(group)).bit_length() - 1)
+            yield group[:size]
+            del group[:size]
+
+
+def _run(group: Sequence[Driven[T]], engine: Engine, tell: Tell, limits: BatchLimits) -> bool:
+    """Run all of a group together; where that fails, its halves, so that only those at fault fail.
+
+    Where no frame was at fault the size of the halves is remembered.
+
+    Returns:
+        Whether no frame failed.
+    """
+    requests = [driven.request for driven in group if driven.request is not None]
+    graph, started = requests[0].graph, time.perf_counter()
+    try:
+        outputs = _shared_run(engine, requests)
+    except Exception as error:  # whatever a runtime raises
+        if len(group) == 1:
+            group[0].fail(error)
+            return False
+        half = len(group) // 2
+        passed = [_run(part, engine, tell, limits) for part in (group[:half], group[half:])]
+        all_passed = all(passed)
+        if all_passed and half < (limits.limit(graph) or len(group)):
+            limits.lower(graph, half)
+        return all_passed
+    tell(graph, len(group))
+    limits.passed(graph, len(group))
+    seconds = time.perf_counter() - started
+    for driven, own in zip(group, outputs, strict=True):
+        driven.network_s += seconds
+        driven.advance(own)
+    return True
+
+
+def _shared_run(engine: Engine, requests: Sequence[EngineRequest]) -> list[EngineOutputs]:
+    """The outputs of each request, with memory of their own: a stream keeps its feature for many frames."""
+    graph = requests[0].graph
+    if len(requests) == 1:
+        return [engine.run(graph, requests[0].inputs)]
+    names = requests[0].inputs
+    inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in names}
+    outputs = engine.run(graph, inputs)
+    return [{name: _own(batch[i : i + 1]) for name, batch in outputs.items()} for i in range(len(requests))]
+
+
+def _own(part: Any) -> Any:
+    """A copy of a part of an array; what is on a device stays there."""
+    return part.copy() if isinstance(part, np.ndarray) else part
