@@ -1,4 +1,4 @@
-"""The examples, and the README's own, run as people run them, on a real clip and the real server."""
+"""The examples, and the documents' own, run as people run them, on a real clip and the real server."""
 
 import csv
 import io
@@ -138,18 +138,17 @@ def test_a_network_camera_prints_lines_of_json(
     assert all(line["epoch"] == 0 and line["latency_ms"] > 0 for line in lines)
 
 
-def readme_blocks(repository: Path) -> list[str]:
-    """The Python of the README's section about the client."""
-    text = (repository / "README.md").read_text("utf-8")
-    section = text.partition("## Python client")[2].partition("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+def document_blocks(repository: Path) -> list[str]:
+    """The Python of the README and of the document about the client."""
+    text = "".join((repository / name).read_text("utf-8") for name in ("README.md", "docs/client.md"))
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_readmes_examples_run_as_they_stand(
+def test_the_examples_of_the_documents_run_as_they_stand(
     server: ServerProcess, repository: Path, clip: Path, tmp_path: Path
 ) -> None:
-    blocks = readme_blocks(repository)
-    assert len(blocks) == 2
+    blocks = document_blocks(repository)
+    assert len(blocks) == 3
     shutil.copy(clip, tmp_path / "clip.mp4")
     for number, block in enumerate(blocks):
         at_home = 'Client("http://127.0.0.1:8000"'
@@ -164,5 +163,5 @@ def test_the_readmes_examples_run_as_they_stand(
 
 
 def test_the_first_example_has_ten_lines_at_most(repository: Path) -> None:
-    first = readme_blocks(repository)[0]
+    first = document_blocks(repository)[0]
     assert len([line for line in first.splitlines() if line.strip()]) <= 10

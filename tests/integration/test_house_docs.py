@@ -6,11 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from docs.import_diagram import with_diagrams
 from partstream_server.config.settings import settings_table
 
 LARGEST_PICTURE_BYTES = 100_000
 LARGEST_FILE_BYTES = 20 * 2**20
-DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+DOCUMENTS += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))
+MOST_LINES_OF_THE_README = 200
+MOST_LINES_OF_A_MODULE = 400
+DISTRIBUTIONS = (
+    "models/partstream_models",
+    "models/core/partstream_core",
+    "export/partstream_export",
+    "server/partstream_server",
+    "clients/python/partstream_client",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +36,29 @@ def committed(repository: Path) -> list[str]:
     return [name for name in listing.stdout.split("\0") if name]
 
 
-def test_the_readme_shows_the_settings_there_are(repository: Path) -> None:
-    assert settings_table() in (repository / "README.md").read_text("utf-8")
+def test_the_documents_show_the_settings_there_are(repository: Path) -> None:
+    assert settings_table() in (repository / "docs" / "settings.md").read_text("utf-8")
+
+
+def test_the_readme_is_short(repository: Path) -> None:
+    assert len((repository / "README.md").read_text("utf-8").splitlines()) < MOST_LINES_OF_THE_README
+
+
+def test_the_architecture_shows_the_imports_there_are(repository: Path) -> None:
+    text = (repository / "docs" / "architecture.md").read_text("utf-8")
+    assert with_diagrams(text) == text, "run python docs/import_diagram.py"
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS)
+def test_no_module_is_long(repository: Path, folder: str) -> None:
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in (repository / folder).rglob("*.py")}
+    assert lines
+    assert [str(path) for path, count in lines.items() if count > MOST_LINES_OF_A_MODULE] == []
+
+
+def test_the_top_of_the_server_holds_packages_only(repository: Path) -> None:
+    modules = {path.name for path in (repository / "server/partstream_server").glob("*.py")}
+    assert modules == {"__init__.py", "__main__.py"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -34,7 +67,6 @@ def test_every_make_command_that_is_named_exists(repository: Path, document: str
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", code))
     targets = set(re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text("utf-8"), re.M))
-    assert named
     assert named <= targets
 
 
@@ -42,7 +74,8 @@ def test_every_make_command_that_is_named_exists(repository: Path, document: str
 def test_every_local_link_leads_somewhere(repository: Path, document: str) -> None:
     text = (repository / document).read_text("utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text)
-    assert [link for link in links if not (repository / link.partition("#")[0]).exists()] == []
+    folder = (repository / document).parent
+    assert [link for link in links if not (folder / link.partition("#")[0]).exists()] == []
 
 
 def test_pictures_are_small(repository: Path) -> None:

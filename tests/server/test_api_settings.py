@@ -14,7 +14,7 @@ from partstream_server.config.settings import (
     settings_table,
 )
 
-README = Path(__file__).parents[2] / "README.md"
+SETTINGS = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 @pytest.fixture(autouse=True)
@@ -132,8 +132,8 @@ def test_the_module_prints_its_table() -> None:
     assert printed.stdout == settings_table()
 
 
-@pytest.mark.skipif(not README.exists(), reason="the checkout has no README")
-def test_the_readme_shows_the_table_as_it_is() -> None:
-    assert settings_table() in README.read_text(encoding="utf-8"), (
+@pytest.mark.skipif(not SETTINGS.exists(), reason="the checkout has no documents")
+def test_the_documents_show_the_table_as_it_is() -> None:
+    assert settings_table() in SETTINGS.read_text(encoding="utf-8"), (
         "run python -m partstream_server.config.settings"
     )

@@ -18,7 +18,7 @@ from partstream_core.schedule import FlowSource
 from partstream_server.engine import default_bundle_directory
 from partstream_server.media import BlockMotion, Frame, open_video
 from partstream_server.pipeline.frame_changes import service
-from partstream_server.pipeline.host_flow import host_flow, led_on
+from partstream_server.pipeline.host_flow import accumulated_motion, host_flow
 from partstream_server.pipeline.inference import View
 from tests.server.media_fixtures import clip, rotated
 
@@ -93,7 +93,7 @@ def codec_flow(manifest: Manifest, frames: list[Frame], at: int) -> npt.NDArray[
     """Flow of a frame to the first one, as a stream leads it on from frame to frame."""
     since: BlockMotion | None = None
     for count, frame in enumerate(frames[1 : at + 1]):
-        since = led_on(since, frame.motion, first=count == 0)
+        since = accumulated_motion(since, frame.motion, first=count == 0)
     current, reference = View(frames[at].image, manifest), View(frames[0].image, manifest)
     return host_flow(FlowSource.CODEC, current, reference, stride=8, since_key=since)
 
@@ -138,7 +138,7 @@ def test_nothing_moves_in_a_still_clip_and_motion_is_read_only_when_asked_for() 
 def test_a_codec_that_tells_nothing_has_no_motion() -> None:
     frames = frames_of(clip(codec="libvpx-vp9", form="webm"))
     assert [frame.motion for frame in frames] == [None] * len(frames)
-    assert led_on(None, frames[1].motion, first=True) is None
+    assert accumulated_motion(None, frames[1].motion, first=True) is None
 
 
 def constant(x: float, y: float, *, width: int = 64) -> BlockMotion:

@@ -2,7 +2,7 @@
 
 Every setting is a variable PARTSTREAM_...; the port is also taken from PORT, as many platforms set that.
 Nothing else in the server reads the environment. `python -m partstream_server.config.settings` prints the
-table of all settings that the README shows.
+table of all settings that `docs/settings.md` shows.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FieldError(ValueError):
 
 
 class Settings(BaseSettings):
-    """How one server runs; the fields' descriptions are the table in the README."""
+    """How one server runs; the fields' descriptions are the table in `docs/settings.md`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,

@@ -1,6 +1,6 @@
 """Media in, results out.
 
-    decode | look (backbone, flow) | read (heads, masks) | conclude (identities, encoding)
+    decode | features (backbone, flow) | heads (detections, masks) | finish (identities, encoding)
 
 Each of the four is on a thread of its own, a few frames ahead of the next; the last is the caller's.
 """
@@ -22,9 +22,9 @@ from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.engine import Engine
 from partstream_server.media import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.offline.prefetch import Prefetch
-from partstream_server.pipeline.features import Ready
+from partstream_server.pipeline.features import FrameFeatures
 from partstream_server.pipeline.parse_options import ParseOptions, model_info
-from partstream_server.pipeline.session import Read, Session, SessionConfig, drive
+from partstream_server.pipeline.session import FrameInference, Session, SessionConfig, drive
 from partstream_server.pipeline.stage_times import StageClock
 from partstream_server.pipeline.values import LabelMaps
 
@@ -108,9 +108,11 @@ class MediaParser:
         self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
         self._closing = threading.Event()
         self._stages: list[Prefetch[Any]] = [self._frames]
-        self._read: Iterable[Frame | Read] = self._read_all(self._look())
+        self._inferred: Iterable[Frame | FrameInference] = self._run_heads(self._compute_features())
         if overlapped and self._session.overlaps:
-            self._read = self._on_thread(self._read_all(self._on_thread(self._look(), "look")), "read")
+            self._inferred = self._on_thread(
+                self._run_heads(self._on_thread(self._compute_features(), "features")), "heads"
+            )
 
     @property
     def video(self) -> VideoInfo:
@@ -118,29 +120,29 @@ class MediaParser:
         return self._reader.info
 
     def __iter__(self) -> Iterator[ParsedPicture]:
-        for read in self._read:
-            if isinstance(read, Frame):
-                yield ParsedPicture(read, None, None)
+        for inferred in self._inferred:
+            if isinstance(inferred, Frame):
+                yield ParsedPicture(inferred, None, None)
             else:
-                parsed = self._session.conclude(read)
-                yield ParsedPicture(read.frame, parsed.result, parsed.maps)
+                parsed = self._session.finish_frame(inferred)
+                yield ParsedPicture(inferred.frame, parsed.result, parsed.maps)
 
     def _on_thread(self, values: Iterable[T], name: str) -> Prefetch[T]:
         stage = Prefetch(values, ahead=_AHEAD, name=name)
         self._stages.append(stage)
         return stage
 
-    def _read_all(self, looked: Iterable[Frame | Ready]) -> Iterator[Frame | Read]:
+    def _run_heads(self, featured: Iterable[Frame | FrameFeatures]) -> Iterator[Frame | FrameInference]:
         """Every frame in order: read, or as it is where it is passed over."""
-        for one in looked:
+        for one in featured:
             if isinstance(one, Frame):
                 yield one
             else:
-                yield drive(self._session.read(one), self._engine, clock=self._clock)
+                yield drive(self._session.run_heads(one), self._engine, clock=self._clock)
 
-    def _look(self) -> Iterator[Frame | Ready]:
+    def _compute_features(self) -> Iterator[Frame | FrameFeatures]:
         """Every frame in order: ready to be parsed, or as it is where it is passed over."""
-        waiting: deque[Frame | Ready] = deque()
+        waiting: deque[Frame | FrameFeatures] = deque()
         failure: MediaError | None = None
         frames = iter(self._frames)
         while True:
@@ -151,21 +153,25 @@ class MediaParser:
             if frame is None:
                 break
             waiting.append(frame if self._with_pixels else frame.without_pixels())
-            steps = self._session.look(frame, time.monotonic() * 1000)
+            steps = self._session.compute_features(frame, time.monotonic() * 1000)
             yield from self._in_order(waiting, drive(steps, self._engine, clock=self._clock))
         if not self._closing.is_set():
-            last = drive(self._session.look_at_last(), self._engine, clock=self._clock)
+            last = drive(self._session.flush_features(), self._engine, clock=self._clock)
             yield from self._in_order(waiting, last)
         if failure is not None:
             raise failure
 
-    def _in_order(self, waiting: deque[Frame | Ready], many: Sequence[Ready]) -> Iterator[Frame | Ready]:
+    def _in_order(
+        self, waiting: deque[Frame | FrameFeatures], many: Sequence[FrameFeatures]
+    ) -> Iterator[Frame | FrameFeatures]:
         """What need not wait any longer: up to the first frame that is to be parsed and not ready."""
         ready = {one.frame.index: one for one in many}
         for at, frame in enumerate(waiting):
             if isinstance(frame, Frame) and frame.index in ready:
                 waiting[at] = ready[frame.index]
-        while waiting and (isinstance(waiting[0], Ready) or not self._session.takes(waiting[0].index)):
+        while waiting and (
+            isinstance(waiting[0], FrameFeatures) or not self._session.is_parsed(waiting[0].index)
+        ):
             yield waiting.popleft()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ from partstream_core.schedule import (
 from partstream_server.media import BlockMotion, Frame
 from partstream_server.pipeline.engine_request import Steps
 from partstream_server.pipeline.frame_changes import scene_change, service
-from partstream_server.pipeline.host_flow import led_on
+from partstream_server.pipeline.host_flow import accumulated_motion
 from partstream_server.pipeline.identity_events import TrackEvents
 from partstream_server.pipeline.inference import View
 from partstream_server.pipeline.propagation import (
@@ -48,7 +48,7 @@ Tensor = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ready:
+class FrameFeatures:
     """A frame whose people can be read."""
 
     frame: Frame
@@ -62,24 +62,24 @@ class Ready:
 class Features(Protocol):
     """Gives each frame of a stream its feature."""
 
-    learns: bool
-    """Whether the next frame's feature depends on what `saw` is told of the one before."""
+    observes_people: bool
+    """Whether the next frame's feature depends on what `observe_people` is told of the one before."""
 
     def pass_over(self, frame: Frame) -> None:
         """Learn of a frame that is not parsed."""
 
-    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[FrameFeatures]]:
         """Take the next frame; the frames that are ready now, in order."""
         ...
 
-    def finish(self) -> Steps[Sequence[Ready]]:
+    def finish(self) -> Steps[Sequence[FrameFeatures]]:
         """The frames that waited for others which will not come."""
         ...
 
     def snapshot(self) -> Mapping[str, Any] | None:
         """What a schedule remembers beside features, in plain JSON values; None where there is nothing."""
 
-    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+    def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Learn where people are in the frame that was read last, and the boxes of those with an identity."""
         ...
 
@@ -130,7 +130,7 @@ def _source(maps: JointMaps | None, borrowed: Borrowed | None = None) -> JointSo
 class SingleFeatures:
     """Every frame by itself."""
 
-    learns = False
+    observes_people = False
 
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation
@@ -138,12 +138,14 @@ class SingleFeatures:
     def pass_over(self, frame: Frame) -> None:
         """Nothing is learned from it."""
 
-    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[FrameFeatures]]:
         """The frame with the backbone's feature."""
         extracted = yield from self._propagation.backbone(view)
-        return [Ready(frame, view, extracted.feature, key_frame=True, joints=_source(extracted.joints))]
+        return [
+            FrameFeatures(frame, view, extracted.feature, key_frame=True, joints=_source(extracted.joints))
+        ]
 
-    def finish(self) -> Steps[Sequence[Ready]]:
+    def finish(self) -> Steps[Sequence[FrameFeatures]]:
         """None: no frame waits."""
         yield from ()
         return []
@@ -151,7 +153,7 @@ class SingleFeatures:
     def snapshot(self) -> None:
         """Nothing is remembered beside features."""
 
-    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+    def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Nothing is learned from it."""
 
 
@@ -168,7 +170,7 @@ class OnlineFeatures:
         self._scheduler = (
             KeyFrameScheduler(schedule) if resume is None else KeyFrameScheduler.restored(schedule, resume)
         )
-        self.learns = schedule.mode is ScheduleMode.ADAPTIVE
+        self.observes_people = schedule.mode is ScheduleMode.ADAPTIVE
         self._keys = RecentKeys(propagation, schedule)
         self._people_hw = np.zeros((1, 1), bool)
         self._events = TrackEvents()
@@ -178,10 +180,10 @@ class OnlineFeatures:
 
     def pass_over(self, frame: Frame) -> None:
         """Lead the source's motion on."""
-        self._since_key = led_on(self._since_key, frame.motion, first=self._at_key)
+        self._since_key = accumulated_motion(self._since_key, frame.motion, first=self._at_key)
         self._at_key = False
 
-    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[FrameFeatures]]:
         """The frame, ready at once.
 
         Where the engine failed at the frame before, its key frame may be missing: nothing is borrowed then,
@@ -211,7 +213,7 @@ class OnlineFeatures:
             borrowed = borrowed or (yield from self._keys.borrow(seen))
             feature, joints = borrowed.feature, _source(self._keys.last.joints, borrowed)
         self._is_unfinished = False
-        return [Ready(frame, view, feature, decision.key_frame, joints)]
+        return [FrameFeatures(frame, view, feature, decision.key_frame, joints)]
 
     def _observe(self, view: View, borrowed: Borrowed) -> Observation:
         """How well the last key frame serves a frame."""
@@ -227,7 +229,7 @@ class OnlineFeatures:
             conflicts=self._events.conflicts,
         )
 
-    def finish(self) -> Steps[Sequence[Ready]]:
+    def finish(self) -> Steps[Sequence[FrameFeatures]]:
         """None: no frame waits."""
         yield from ()
         return []
@@ -236,7 +238,7 @@ class OnlineFeatures:
         """What the scheduler remembers."""
         return self._scheduler.snapshot()
 
-    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+    def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Remember it for the next observation."""
         self._people_hw = people_hw
         self._events = self._events.then(boxes)
@@ -249,7 +251,7 @@ class SegmentFeatures:
     frame's is computed by itself, and key frames of other scenes are not encoded with.
     """
 
-    learns = False
+    observes_people = False
 
     def __init__(self, propagation: Propagation, schedule: ScheduleConfig) -> None:
         recurrent = propagation.kind == "recurrent"
@@ -264,23 +266,23 @@ class SegmentFeatures:
     def pass_over(self, frame: Frame) -> None:
         """Nothing is learned from it."""
 
-    def push(self, frame: Frame, view: View) -> Steps[Sequence[Ready]]:
+    def push(self, frame: Frame, view: View) -> Steps[Sequence[FrameFeatures]]:
         """All frames of the segments that the frame makes whole."""
         self._waiting[frame.index] = (frame, view)
         return (yield from self._compute(self._plan.push(frame.index)))
 
-    def finish(self) -> Steps[Sequence[Ready]]:
+    def finish(self) -> Steps[Sequence[FrameFeatures]]:
         """All frames that are left."""
         return (yield from self._compute(self._plan.finish()))
 
     def snapshot(self) -> None:
         """Nothing is remembered beside features."""
 
-    def saw(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
+    def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Nothing is learned from it."""
 
-    def _compute(self, segments: Sequence[Segment]) -> Steps[Sequence[Ready]]:
-        ready: list[Ready] = []
+    def _compute(self, segments: Sequence[Segment]) -> Steps[Sequence[FrameFeatures]]:
+        ready: list[FrameFeatures] = []
         for segment in segments:
             key = yield from self._encode(segment)
             for index in segment.frames:
@@ -292,7 +294,7 @@ class SegmentFeatures:
                 elif not is_key:
                     borrowed = yield from self._propagation.borrow(Seen(view), key.seen, key.encoded)
                     feature, joints = borrowed.feature, _source(key.joints, borrowed)
-                ready.append(Ready(frame, view, feature, is_key, joints))
+                ready.append(FrameFeatures(frame, view, feature, is_key, joints))
         return ready
 
     def _is_cut(self, view: View, key: KeyFrame) -> bool:

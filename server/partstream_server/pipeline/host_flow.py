@@ -50,7 +50,9 @@ def host_flow(
     return current.over_padding(flow_2hw)
 
 
-def led_on(since_key: BlockMotion | None, motion: BlockMotion | None, *, first: bool) -> BlockMotion | None:
+def accumulated_motion(
+    since_key: BlockMotion | None, motion: BlockMotion | None, *, first: bool
+) -> BlockMotion | None:
     """Motion to the key frame, one frame further; None where it was or is not known.
 
     Args:

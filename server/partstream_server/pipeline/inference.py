@@ -114,10 +114,12 @@ def infer(image: npt.NDArray[np.uint8], manifest: Manifest, config: InferConfig)
     """Ask for the graphs of a frame by itself and return what they found in an RGB image."""
     view = View(image, manifest)
     backbone = yield EngineRequest("backbone", {"image": view.tensor_BCHW})
-    return (yield from read(view, backbone["feature"], manifest, config))
+    return (yield from run_heads(view, backbone["feature"], manifest, config))
 
 
-def read(view: View, feature: npt.NDArray[Any], manifest: Manifest, config: InferConfig) -> Steps[Inference]:
+def run_heads(
+    view: View, feature: npt.NDArray[Any], manifest: Manifest, config: InferConfig
+) -> Steps[Inference]:
     """Ask for the heads of a frame's feature, and return what they found."""
     network_height, network_width = view.tensor_BCHW.shape[-2:]
     inputs = {"feature": feature}

@@ -4,8 +4,8 @@
 
 Frames are answered at once, except in `paper` mode: there a segment is answered when all of it has come.
 
-`push` does all of that. For callers that overlap stages, `look` makes features, `read` runs the heads on
-them, and `conclude` does the rest.
+`push` does all of that. For callers that overlap stages, `compute_features` makes features, `run_heads` runs
+the heads on them, and `finish_frame` does the rest.
 
 A session does no I/O and knows no engine. `push` and `finish` are generators that yield an `EngineRequest`,
 are sent its outputs, and return the results that are ready; `drive` carries one out on an engine. Everything
@@ -32,9 +32,9 @@ from partstream_server.media import Frame
 from partstream_server.pipeline.assembly import MAX_PEOPLE, assemble
 from partstream_server.pipeline.encoding import MaskForm, encode_people
 from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
-from partstream_server.pipeline.features import Ready, make_features
+from partstream_server.pipeline.features import FrameFeatures, make_features
 from partstream_server.pipeline.frame_changes import SceneView, scene_change
-from partstream_server.pipeline.inference import InferConfig, View, infer, read
+from partstream_server.pipeline.inference import InferConfig, View, infer, run_heads
 from partstream_server.pipeline.joints import with_joints
 from partstream_server.pipeline.propagation import Propagation, RecentKeys, Seen
 from partstream_server.pipeline.stage_times import StageClock
@@ -97,7 +97,7 @@ class SessionSnapshot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
+class FrameInference:
     """A frame and what the heads say of it."""
 
     frame: Frame
@@ -129,8 +129,8 @@ class Session:
             clock: Told how long each stage takes.
             resume: Where an earlier session with a bundle of the same graphs stopped.
             paused_ms: Time since then.
-            keeps_pixels: Whether the frames of `Read` still have their pixels, to be drawn on; frames that
-                wait for a segment's end hold much memory then.
+            keeps_pixels: Whether the frames of `FrameInference` still have their pixels, to be drawn on;
+                frames that wait for a segment's end hold much memory then.
 
         Raises:
             ValueError: The snapshot is damaged.
@@ -173,26 +173,26 @@ class Session:
         tracker = snapshot(self._tracker, max_bytes=max_bytes)
         return SessionSnapshot(tracker, self._last_index, self._last_time_s, schedule)
 
-    def takes(self, index: int) -> bool:
+    def is_parsed(self, index: int) -> bool:
         """Whether a frame is parsed at all, or passed over because of `every`."""
         return index % self._config.every == 0
 
     @property
     def overlaps(self) -> bool:
-        """Whether `look` may run ahead of `conclude`: the schedule learns nothing of results."""
-        return not self._features.learns
+        """Whether `compute_features` may run ahead of `finish_frame`: no result changes the schedule."""
+        return not self._features.observes_people
 
     def push(self, frame: Frame, now_ms: float) -> Steps[Sequence[ParsedFrame]]:
-        """The results that this frame makes ready; see `look`."""
-        ready = yield from self.look(frame, now_ms)
+        """The results that this frame makes ready; see `compute_features`."""
+        ready = yield from self.compute_features(frame, now_ms)
         return (yield from self._parse_all(ready))
 
     def finish(self) -> Steps[Sequence[ParsedFrame]]:
         """The results that were waiting for frames which will not come."""
-        ready = yield from self.look_at_last()
+        ready = yield from self.flush_features()
         return (yield from self._parse_all(ready))
 
-    def look(self, frame: Frame, now_ms: float) -> Steps[Sequence[Ready]]:
+    def compute_features(self, frame: Frame, now_ms: float) -> Steps[Sequence[FrameFeatures]]:
         """The frames that this one makes ready to be parsed, with their features; none for one passed over.
 
         Args:
@@ -207,7 +207,7 @@ class Session:
         if frame.index <= self._last_pushed:
             raise ValueError(f"frame {frame.index} came after frame {self._last_pushed}")
         self._last_ms, self._last_pushed = now_ms, frame.index
-        if not self.takes(frame.index):
+        if not self.is_parsed(frame.index):
             self._features.pass_over(frame)
             return []
         with self.clock.stage("infer"):
@@ -215,11 +215,11 @@ class Session:
         kept = frame if self._keeps_pixels else frame.without_pixels()
         return (yield from _timed(self._features.push(kept, view), self.clock, "infer"))
 
-    def look_at_last(self) -> Steps[Sequence[Ready]]:
+    def flush_features(self) -> Steps[Sequence[FrameFeatures]]:
         """The frames that were waiting for others which will not come."""
         return (yield from _timed(self._features.finish(), self.clock, "infer"))
 
-    def _parse_all(self, many: Sequence[Ready]) -> Steps[Sequence[ParsedFrame]]:
+    def _parse_all(self, many: Sequence[FrameFeatures]) -> Steps[Sequence[ParsedFrame]]:
         parsed: list[ParsedFrame] = []
         for ready in many:
             one = yield from self.parse(ready)
@@ -246,20 +246,20 @@ class Session:
         last, self._last_scene = self._last_scene, scene
         return last is not None and scene_change(scene, last) >= self._scene_change
 
-    def parse(self, ready: Ready) -> Steps[ParsedFrame]:
+    def parse(self, ready: FrameFeatures) -> Steps[ParsedFrame]:
         """What is seen in a frame; the stream's frames come in order, each once."""
-        read = yield from self.read(ready)
-        return self.conclude(read)
+        read = yield from self.run_heads(ready)
+        return self.finish_frame(read)
 
-    def read(self, ready: Ready) -> Steps[Read]:
+    def run_heads(self, ready: FrameFeatures) -> Steps[FrameInference]:
         """What the heads say of a frame; changes nothing that the stream remembers."""
-        steps = read(ready.view, ready.feature, self._manifest, self._infer_config)
+        steps = run_heads(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
         ready.view.release_tensors()
         joints = None if ready.joints is None else ready.joints.within(ready.view.content_of)
-        return Read(ready.frame, ready.key_frame, inference, ready.view, joints)
+        return FrameInference(ready.frame, ready.key_frame, inference, ready.view, joints)
 
-    def conclude(self, read: Read) -> ParsedFrame:
+    def finish_frame(self, read: FrameInference) -> ParsedFrame:
         """Who is in a frame and where; the stream's frames come in order, each once."""
         clock, frame, inference = self.clock, read.frame, read.inference
         elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.view.scene)
@@ -280,13 +280,13 @@ class Session:
                 assembly = with_joints(assembly, read.joints, width=width, height=height)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
-        if self._features.learns:
+        if self._features.observes_people:
             boxes = {
                 identity: person.box_xyxy
                 for person, identity in zip(assembly.people, identities, strict=True)
             }
             people_hw = np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0)
-            self._features.saw(read.view.over_padding(people_hw), boxes)
+            self._features.observe_people(read.view.over_padding(people_hw), boxes)
         result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
         return ParsedFrame(result, assembly.maps)
 

@@ -230,7 +230,7 @@ class Stream:
         self._last_index, self._last_time_s = frame.index, frame.time_s
         if self._going_away is not None:
             return Skipped(SkipReason.GOING_AWAY)
-        return None if self.session.takes(frame.index) else Skipped(SkipReason.NOT_WANTED)
+        return None if self.session.is_parsed(frame.index) else Skipped(SkipReason.NOT_WANTED)
 
     def _check(self, frame: InputFrame) -> None:
         if not self._last_index < frame.index < MAX_INDEX:
