@@ -14,6 +14,7 @@ import torch
 
 from partstream_models.networks.movenet import JointMaps, MoveNet
 from partstream_models.networks.movenet_decode import MoveNetPeople, decode_people
+from partstream_models.networks.precision import half_precision
 from partstream_models.teachers.blazepose import BlazePose, PosedPerson, crop_of, quarter_turns
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -149,7 +150,7 @@ class PeopleFinder:
     def _decode(self, canvas_HWC: UInt8Array) -> MoveNetPeople:
         """People of a picture whose sides are multiples of 32; the network runs in bfloat16."""
         image = torch.from_numpy(canvas_HWC).permute(2, 0, 1)[None].float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision("cpu"):
             maps, scale, offset = self._movenet(image.contiguous(memory_format=torch.channels_last))
         return decode_people(
             JointMaps(*(each.float() for each in maps)),

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from partstream_models.checkpoints import load_tensors, save_tensors
+from partstream_models.networks.precision import half_precision
 from partstream_models.training.team import Team
 
 
@@ -178,7 +179,7 @@ class Fit:
         return terms, not finite
 
     def _forward(self, draw: int, terms: dict[str, float], num_draws: int) -> Tensor:
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.bf16):
+        with half_precision(self.device, enabled=self.config.bf16):
             losses: dict[str, Tensor] = self._losses(draw)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         for name, loss in {"total": total, **losses}.items():

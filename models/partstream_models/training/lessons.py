@@ -21,6 +21,7 @@ from partstream_models.data.unlabelled import VideoFrames
 from partstream_models.data.videos import VideoBatch, VideoBatches
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.networks.movenet import MoveNetTaps
+from partstream_models.networks.precision import half_precision
 from partstream_models.training.flow_pairs import FlowBatches, FlowPairs, flow_terms
 from partstream_models.training.frozen_trunk import FrozenTrunk
 from partstream_models.training.losses import LiveLoss
@@ -137,7 +138,7 @@ class PictureLesson:
         images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
         images = images.contiguous(memory_format=torch.channels_last)
         features = self._frozen_features(network, images)
-        with torch.autocast(self._device, torch.bfloat16):
+        with half_precision(self._device):
             outputs = network(images, features)
         found: dict[str, Tensor] = self.loss(outputs, batch)
         return found
@@ -209,7 +210,7 @@ class VideoLesson:
             return self._pictures.terms(network, batch)
         images = _tensor(batch.images_BTHWC, self._device).permute(0, 1, 4, 2, 3)
         guesses = batch.guesses_BT2QR.to(self._device)
-        with torch.autocast(self._device, torch.bfloat16):
+        with half_precision(self._device):
             outputs = run_video(network, images, guesses, frozen=self._recipe.temporal_only)
         found: dict[str, Tensor] = self.loss(outputs.dense, batch.truth)
         return found | video_terms(outputs, batch)
@@ -249,7 +250,7 @@ class FlowLesson:
     def terms(self, network: LiveNetwork, batch: FlowPairs) -> dict[str, Tensor]:
         """Endpoint errors, and what differs after warping."""
         assert network.temporal is not None
-        with torch.autocast(self._device, torch.bfloat16):
+        with half_precision(self._device):
             current, reference = (
                 image.to(self._device).contiguous(memory_format=torch.channels_last)
                 for image in (batch.current_B3HW, batch.reference_B3HW)

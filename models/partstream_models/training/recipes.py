@@ -143,7 +143,7 @@ def live_scenes() -> Recipe:
     return Recipe(
         name="live-scenes",
         num_steps=12_000,
-        learning_rate=1.5e-3,
+        learning_rate=8e-4,
         loss=LossConfig(background=0.5),
         batches=BatchConfig(sizes=sizes, max_pixels=16 * 256 * 256, clip_share=0.15, scenes=scenes),
     )
