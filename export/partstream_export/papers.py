@@ -23,8 +23,8 @@ from partstream_export.graphs import MULTIPLE, GraphDefinition
 from partstream_export.live import TracedGraph
 from partstream_export.parity import Difference, OnnxGraph, require_parity
 from partstream_export.tracing import OPSET, to_bytes, trace
-from partstream_models.checkpoints import load_network, load_tensors
 from partstream_models.networks.aten import ATEN
+from partstream_models.networks.checkpoints import load_network, load_tensors
 from partstream_models.networks.hvisnet import HVISNet
 
 Network = TypeVar("Network", ATEN, HVISNet)

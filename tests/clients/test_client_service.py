@@ -20,7 +20,7 @@ from partstream_client import (
     RetryPolicy,
     UnreachableError,
 )
-from partstream_client.frames import BoolArray
+from partstream_client.people import BoolArray
 from partstream_core.labels import PARTS
 from partstream_server.engine import create_engine
 from tests.server.media_fixtures import clip, image, song

@@ -6,7 +6,7 @@ import torch
 
 from partstream_core.manifest import load_manifest
 from partstream_export.cli import EXIT_BAD_INPUT, main
-from partstream_models.checkpoints import save_tensors
+from partstream_models.networks.checkpoints import save_tensors
 from partstream_models.networks.live import LiveNetwork
 
 

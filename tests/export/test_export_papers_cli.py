@@ -6,8 +6,8 @@ import pytest
 
 from partstream_core.manifest import load_manifest
 from partstream_export.cli import EXIT_BAD_INPUT, main
-from partstream_models.checkpoints import save_tensors
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED
+from partstream_models.networks.checkpoints import save_tensors
 from partstream_models.networks.hvisnet import HVISNET_REDUCED, HVISNet
 
 

@@ -1,12 +1,14 @@
 """What the documents say is what is there."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
 
+import grimp
 import pytest
 
-from docs.import_diagram import with_diagrams
+from docs.import_diagram import layers, with_diagrams
 from partstream_server.config.settings import settings_table
 
 LARGEST_PICTURE_BYTES = 100_000
@@ -16,6 +18,20 @@ DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 DOCUMENTS += sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))
 MOST_LINES_OF_THE_README = 200
 MOST_LINES_OF_A_MODULE = 400
+FORBIDDEN_MODULES = {
+    "ahead",
+    "behind",
+    "choice",
+    "figures",
+    "guess",
+    "lessons",
+    "look",
+    "made",
+    "real",
+    "team",
+}
+FORBIDDEN_NAMES = {"conclude", "led_on", "learns", "look", "saw", "takes", "told", "Lesson", "Team"}
+"""Private words that were names once; CONTRIBUTING has the terms to use."""
 DISTRIBUTIONS = (
     "models/partstream_models",
     "models/core/partstream_core",
@@ -91,3 +107,20 @@ def test_no_file_is_too_large_for_the_repository(repository: Path, committed: li
 def test_nobodys_footage_is_committed(committed: list[str]) -> None:
     media = re.compile(r"\.(mp4|mov|avi|mkv|webm|gif|jpe?g)$", re.IGNORECASE)
     assert [name for name in committed if media.search(name)] == []
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS)
+def test_no_modules_import_each_other_in_a_circle(folder: str) -> None:
+    name = folder.rpartition("/")[2]
+    graph = grimp.build_graph(name)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert layers(imports)
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS)
+def test_names_are_the_terms_of_the_glossary(repository: Path, folder: str) -> None:
+    for path in (repository / folder).rglob("*.py"):
+        assert path.stem not in FORBIDDEN_MODULES, path
+        tree = ast.parse(path.read_text("utf-8"))
+        named = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert named & FORBIDDEN_NAMES == set(), path

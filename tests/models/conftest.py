@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from partstream_core.ccp import HINTS
-from partstream_models.data.ccp_cache import HintSource, PhotoCache, training_ids
+from partstream_models.data.photos.cache import HintSource, PhotoCache, training_ids
 
 UInt8Array = NDArray[np.uint8]
 TreeMaker = Callable[[Path], Path]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from partstream_models.checkpoints import save_tensors
+from partstream_models.networks.checkpoints import save_tensors
 from partstream_models.training.fit import Fit, FitConfig
-from partstream_models.training.team import joined_team
+from partstream_models.training.process_group import joined_team
 
 
 class Line:

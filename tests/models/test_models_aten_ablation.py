@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partstream_models.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
+from partstream_models.commands.ablation import main, measure, milliseconds_a_frame, table, with_other_lengths
+from partstream_models.data.clips.draw import Clip, draw_clip
+from partstream_models.data.clips.shake import Shake
+from partstream_models.data.clips.views import ViewConfig
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.readers.benchmark import open_benchmark
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.shake import Shake
-from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED, Encoder
-from partstream_models.training.ablation import AblationConfig, Aggregating, Trained, train_variants, variants
-from partstream_models.training.aten_scores import person_iou, recordings_confusion
-from partstream_models.training.aten_task import as_input
-from partstream_models.video_methods import (
+from partstream_models.networks.clip_features import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
     FlowGuidedAggregation,
     PerFrame,
 )
+from partstream_models.training.ablation import AblationConfig, Aggregating, Trained, train_variants, variants
+from partstream_models.training.aten_scores import person_iou, recordings_confusion
+from partstream_models.training.aten_task import as_input
 
 TINY = AblationConfig(
     num_seeds=2, length=3, base_steps=1, steps=1, flow_steps=1, size=(64, 64), shake=Shake(share=1)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partstream_models.checkpoints import load_tensors
-from partstream_models.train import main
+from partstream_models.commands.train import main
+from partstream_models.networks.checkpoints import load_tensors
 from partstream_models.training.paper_recipes import PAPER_RECIPES
 from tests.models.reader_trees import draw_chairs, draw_cihp, draw_vip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.training.aten_recipes import aten_overfit
 from partstream_models.training.paper import PaperOptions, train_paper
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from partstream_core.labels import VOID
-from partstream_models.data.ahead import Ahead
+from partstream_models.data.clips.views import ViewConfig, draw_view
+from partstream_models.data.prefetch import Ahead
 from partstream_models.data.readers.formats import DataFormat, open_data
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.training.aten_sources import RecordingSource, num_labelled, turn
 from partstream_models.training.aten_task import SamplingConfig, as_input, frames_for, truth_of_maps
 from tests.models.reader_trees import PANTS, draw_cihp, draw_davis, draw_vip

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partstream_models.checkpoints import load_tensors
-from partstream_models.training.team import Team, joined_team
+from partstream_models.networks.checkpoints import load_tensors
+from partstream_models.training.process_group import ProcessGroup, joined_team
 
 WORKER = Path(__file__).with_name("team_worker.py")
 OUTSIDE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -41,7 +41,7 @@ def test_two_processes_leave_the_weights_that_one_does(tmp_path: Path, broken_dr
 
 def test_one_process_is_a_team_of_its_own() -> None:
     with joined_team({}, "cpu") as (team, device):
-        assert (team, device) == (Team(), "cpu")
+        assert (team, device) == (ProcessGroup(), "cpu")
         assert team.leads
         assert team.all_of(True, device)
         assert not team.all_of(False, device)
@@ -67,7 +67,7 @@ def test_the_command_in_two_processes_leaves_the_weights_of_one(
     environment = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     arguments = [
         "-m",
-        "partstream_models.train",
+        "partstream_models.commands.train",
         "aten-overfit",
         "--steps",
         "2",

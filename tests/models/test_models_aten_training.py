@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from partstream_core.labels import VOID
-from partstream_models.checkpoints import save_tensors
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.commands.train import main
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import Clip, draw_clip
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED
-from partstream_models.train import main
+from partstream_models.networks.checkpoints import save_tensors
 from partstream_models.training.aten_recipes import ATEN_RECIPES, AtenRecipe, aten_overfit
 from partstream_models.training.aten_sources import ClipSource
 from partstream_models.training.aten_task import (

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from partstream_models.networks.aten import ATEN, ATEN_DAVIS, ATEN_REDUCED, ATEN_VIP, ATENConfig, Encoder
-from partstream_models.networks.complexity import num_parameters
-from partstream_models.networks.conv_gru import MeanEncoder
-from partstream_models.networks.fgfa import FeatureAggregation
-from partstream_models.networks.parsing_rcnn import ParsingRCNNConfig
-from partstream_models.video_methods import (
+from partstream_models.networks.clip_features import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
     FlowGuidedAggregation,
@@ -21,6 +17,10 @@ from partstream_models.video_methods import (
     VideoMethod,
     parse_clip,
 )
+from partstream_models.networks.complexity import num_parameters
+from partstream_models.networks.conv_gru import MeanEncoder
+from partstream_models.networks.fgfa import FeatureAggregation
+from partstream_models.networks.parsing_rcnn import ParsingRCNNConfig
 
 SEMANTIC = replace(ATEN_REDUCED, instances=False)
 

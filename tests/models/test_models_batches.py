@@ -18,9 +18,10 @@ from partstream_models.data.batches import (
     loader,
     people_of,
 )
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.compose import Scene, draw_pair
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.scenes.compose import draw_pair
+from partstream_models.data.scenes.scene import Scene
 
 CONFIG = BatchConfig(batch_size=4, sizes=((64, 64), (96, 64)))
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from partstream_core.labels import FLIP_PAIRS, PARTS, VOID
-from partstream_models.data.behind import from_behind, swap_sides
+from partstream_models.data.photos.back_views import from_behind, swap_sides
 
 HAIR, FACE, GLASSES = (PARTS.index(name) for name in ("hair", "face", "sunglasses"))
 

@@ -13,7 +13,7 @@ from PIL import Image
 from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
 from partstream_core.labels import PARTS, VOID
 from partstream_models.data.batches import cache_statistics
-from partstream_models.data.ccp_cache import (
+from partstream_models.data.photos.cache import (
     HEIGHT,
     HintSource,
     PhotoCache,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
+from partstream_models.networks.checkpoints import load_network, load_tensors, save_tensors, start_network
 from partstream_models.networks.live import LiveNetwork
 
 

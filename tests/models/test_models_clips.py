@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from partstream_core.labels import PARTS
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips import Clip, draw_clip
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.clips_layers import cut_sprite, garment
-from partstream_models.data.clips_look import Look, draw_look, film
-from partstream_models.data.clips_sheet import clip_sheet, paint_flow
+from partstream_models.data.clips.camera import Look, draw_look, film
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import Clip, draw_clip
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.layers import cut_sprite, garment
+from partstream_models.data.clips.sheet import clip_sheet, paint_flow
+from partstream_models.data.photos.cache import PhotoCache
 
 CONFIG = ClipConfig(num_frames=4, empty_share=0.0, cut_share=0.0, garment_share=0.5)
 SIZE = (96, 128)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clutter import add_clutter
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.scenes.clutter import add_clutter
 
 
 def drawn(

@@ -12,11 +12,11 @@ from PIL import Image
 from partstream_core.ccp import sha256_of, validation_ids, validation_part_maps
 from partstream_core.labels import PALETTE
 from partstream_models import contact_sheet, part_labels, train, validation_hints
-from partstream_models.checkpoints import load_tensors, save_tensors
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.networks.checkpoints import load_tensors, save_tensors
 from partstream_models.networks.live import LiveNetwork
-from partstream_models.training.recipes import RECIPES
+from partstream_models.training.live_recipes import RECIPES
 
 Command = Callable[[list[str]], None]
 

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from partstream_core.labels import PARTS, VOID, flip_labels
-from partstream_models.data import compose
-from partstream_models.data.augment import blend_soft, degrade, jitter_colour, random_texture
-from partstream_models.data.ccp_cache import HintSource, PhotoCache
-from partstream_models.data.compose import ComposeConfig, Scene, cut_out, draw_pair
+from partstream_models.data.photos.cache import HintSource, PhotoCache
+from partstream_models.data.scenes import compose
+from partstream_models.data.scenes.augment import blend_soft, degrade, jitter_colour, random_texture
+from partstream_models.data.scenes.compose import ComposeConfig, cut_out, draw_pair
+from partstream_models.data.scenes.scene import Scene
 
 GARMENTS = {
     "0001": "dress", "0002": "coat", "0004": "upper-clothes", "0005": "skirt", "0006": "pants",

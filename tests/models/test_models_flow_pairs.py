@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.networks.flownet_s import FLOW_UNIT, LOSS_WEIGHTS, FlowNetS
 from partstream_models.networks.warp import warp
 from partstream_models.training.flownet_recipes import ComposedPairs, FlowDraw, FlowNetTask, StackedPairs

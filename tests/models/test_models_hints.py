@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from partstream_core.ccp import HINTS, validation_ids
-from partstream_models.data.ccp_cache import read_photo
-from partstream_models.dequantised import Convolution, load_convolutions, pad_same, run
-from partstream_models.hints import PARTS_OF_HINT, HintMaker
-from partstream_models.validation_hints import num_different, shipped_hints
+from partstream_models.commands.body_hints import num_different, shipped_hints
+from partstream_models.data.photos.body_hints import PARTS_OF_HINT, HintMaker
+from partstream_models.data.photos.cache import read_photo
+from partstream_models.networks.dequantised import Convolution, load_convolutions, pad_same, run
 
 sizes = st.integers(1, 40)
 

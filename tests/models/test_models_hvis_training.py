@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 from partstream_core.inner_center import inner_center
 from partstream_core.labels import VOID
-from partstream_models.checkpoints import load_network
+from partstream_models.commands.train import main
 from partstream_models.data.batches import People
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.compose import Scene
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.views import ViewConfig
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.views import ViewConfig
+from partstream_models.data.scenes.scene import Scene
+from partstream_models.networks.checkpoints import load_network
 from partstream_models.networks.fcos import SamplingConfig, all_locations, assign
 from partstream_models.networks.hvisnet import HVIS_LEVELS, HVISNET_REDUCED, HVISNet, HVISOutputs, Masks
-from partstream_models.train import main
 from partstream_models.training.fit import Optimiser
 from partstream_models.training.hvis_identity import HVISIdentityLoss, triplet_loss
 from partstream_models.training.hvis_loss import HVISLoss, HVISLossConfig, HVISTruth, grid_truth

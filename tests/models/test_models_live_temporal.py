@@ -1,4 +1,4 @@
-"""The live network over time: its flow, its encoder of key frames, and the lessons that train them."""
+"""The live network over time: its flow, its encoder of key frames, and the tasks that train them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from partstream_models.checkpoints import load_tensors
 from partstream_models.data.batches import CacheStatistics, cache_statistics
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.guess import QUICK, SERVED, dis_guess
-from partstream_models.data.unlabelled import VideoFrames, read_unlabelled
-from partstream_models.data.videos import VideoBatches, VideoConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.key_frames import VideoBatches, VideoConfig
+from partstream_models.data.clips.unlabelled import VideoFrames, read_unlabelled
+from partstream_models.data.initial_flow import QUICK, SERVED, dis_guess
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.networks.checkpoints import load_tensors
 from partstream_models.networks.conv_gru import ConvGRUCell
 from partstream_models.networks.flow_field import FlowField
 from partstream_models.networks.light_flow import (
@@ -28,9 +28,9 @@ from partstream_models.networks.light_flow import (
 from partstream_models.networks.live import LiveNetwork
 from partstream_models.networks.warp import warp
 from partstream_models.training.flow_pairs import FlowPairsConfig, draw_pairs, flow_terms
-from partstream_models.training.loop import RunOptions, train
-from partstream_models.training.recipes import Recipe, Subject
-from partstream_models.training.video import run_video
+from partstream_models.training.live_loop import RunOptions, train
+from partstream_models.training.live_recipes import Recipe, Subject
+from partstream_models.training.live_video import run_video
 from partstream_server.pipeline.initial_flow import dis_flow as served_flow
 from partstream_server.pipeline.initial_flow import dis_guess as served_guess
 
@@ -285,7 +285,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a, b)
 
 
-def test_the_flow_lesson_changes_the_flow_network_alone(
+def test_the_flow_task_changes_the_flow_network_alone(
     changed: Callable[[Path, Recipe], set[str]], tmp_path: Path
 ) -> None:
     names = changed(tmp_path, Recipe(name="f", num_steps=2, warmup_steps=1, subject=Subject.FLOW, flow=FLOW))
@@ -293,7 +293,7 @@ def test_the_flow_lesson_changes_the_flow_network_alone(
     assert all(name.startswith("temporal.flow.") and ".scale." not in name for name in names)
 
 
-def test_the_temporal_lesson_leaves_backbone_and_heads(
+def test_the_temporal_task_leaves_backbone_and_heads(
     changed: Callable[[Path, Recipe], set[str]], tmp_path: Path
 ) -> None:
     recipe = Recipe(
@@ -304,7 +304,7 @@ def test_the_temporal_lesson_leaves_backbone_and_heads(
     assert all(name.startswith(("temporal.flow.scale.", "temporal.encoder.")) for name in names)
 
 
-def test_the_video_lesson_changes_all_of_it(
+def test_the_video_task_changes_all_of_it(
     changed: Callable[[Path, Recipe], set[str]], tmp_path: Path
 ) -> None:
     names = changed(

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from partstream_core.labels import NUM_PARTS, VOID
 from partstream_models.data.batches import Batch, BatchConfig, Batches, People
-from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.networks.fcos import all_locations
 from partstream_models.networks.live import DenseOutputs, LiveNetwork
 from partstream_models.training.identity_loss import triplet_loss
-from partstream_models.training.losses import LiveLoss, LossConfig, cell_labels, focal_loss, giou_loss
+from partstream_models.training.live_losses import LiveLoss, LossConfig, cell_labels, focal_loss, giou_loss
 
 SIZE = 64
 CPU = torch.device("cpu")

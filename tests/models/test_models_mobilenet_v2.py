@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from partstream_models.dequantised import load_convolutions
-from partstream_models.hints import run_mobilenet_v2
+from partstream_models.data.photos.body_hints import run_mobilenet_v2
+from partstream_models.networks.dequantised import load_convolutions
 from partstream_models.networks.mobilenet_v2 import TAP_CHANNELS, MobileNetV2
 
 CHECKPOINT = "weights/deeplabv3_mnv2_pascal_quant.dequant.pt"

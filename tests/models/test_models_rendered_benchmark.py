@@ -9,9 +9,9 @@ from PIL import Image
 
 from partstream_core.labels import PARTS
 from partstream_core.rendered.benchmark import read_benchmark
+from partstream_models.commands.rendered_benchmark import main
 from partstream_models.data.people3d.benchmark import RenderedRecipe, make
 from partstream_models.data.people3d.cache import PeopleWriter, RenderedPeople, RenderedPerson, Traits
-from partstream_models.rendered_benchmark import main
 
 COAT = PARTS.index("coat")
 SKETCH = replace(RenderedRecipe(), num_pictures=4, sizes=((96, 64), (64, 96)), backdrops=("0010",))

@@ -12,14 +12,14 @@ from PIL import Image
 
 from partstream_core.labels import FLIP_PAIRS, PARTS, VOID
 from partstream_models.data.batches import BatchConfig, Batches
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.compose import Scene
-from partstream_models.data.cutouts import Layer, Pose, paste, person_layer
-from partstream_models.data.labelled import LabelledPicture
 from partstream_models.data.people3d.cache import PeopleWriter, RenderedPerson, Traits
-from partstream_models.data.pictures import PictureCache, PictureSource
-from partstream_models.data.scenes import SceneConfig, draw_scenes
-from partstream_models.data.sources import SceneFolders, SceneSources, group_bodies
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.scenes.cutouts import Layer, Pose, paste, person_layer
+from partstream_models.data.scenes.draw import SceneConfig, draw_scenes
+from partstream_models.data.scenes.labelled import LabelledPicture
+from partstream_models.data.scenes.pictures import PictureCache, PictureSource
+from partstream_models.data.scenes.scene import Scene
+from partstream_models.data.scenes.sources import SceneFolders, SceneSources, group_bodies
 
 UInt8Array = NDArray[np.uint8]
 SEEDS = range(16)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import Clip, draw_clip
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import Clip, draw_clip
+from partstream_models.data.clips.shake import Shake, shaken
+from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.shake import Shake, shaken
 from partstream_models.training.aten_sources import ClipSource
 from partstream_models.training.aten_task import SamplingConfig
 

@@ -11,10 +11,9 @@ import torch
 from partstream_core.ccp import HINTS
 from partstream_core.labels import FLIP_PAIRS as PART_PAIRS
 from partstream_core.labels import PARTS, VOID
-from partstream_models.data.ccp_cache import Photo, PhotoCache
-from partstream_models.data.clips_layers import cut_sprite
-from partstream_models.data.compose import cut_out
-from partstream_models.data.teacher import (
+from partstream_models.data.clips.layers import cut_sprite
+from partstream_models.data.photos.cache import Photo, PhotoCache
+from partstream_models.data.photos.partial_labels import (
     ALLOWED,
     CARRIED,
     FLIP_PAIRS,
@@ -26,7 +25,8 @@ from partstream_models.data.teacher import (
     mark_carried,
     teacher_map,
 )
-from partstream_models.training.losses import LiveLoss, LossConfig
+from partstream_models.data.scenes.compose import cut_out
+from partstream_models.training.live_losses import LiveLoss, LossConfig
 
 
 def hints(**values: float) -> npt.NDArray[np.uint8]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from partstream_core.ccp import HINT_STRIDE, HINTS
 from partstream_core.labels import VOID
-from partstream_models.data.labelled import LabelledPeople, LabelledPicture
-from partstream_models.data.teacher import PERSON
-from partstream_models.teach import main
+from partstream_models.commands.teach import main
+from partstream_models.data.photos.partial_labels import PERSON
+from partstream_models.data.scenes.labelled import LabelledPeople, LabelledPicture
 from partstream_models.teachers.answers import Teachers, read_answers
 from partstream_models.teachers.blazepose import LANDMARK_OF_JOINT, MIRRORED_LANDMARKS, PosedPerson
 from partstream_models.teachers.labelling import build, label_empty, label_people

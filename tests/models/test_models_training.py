@@ -11,14 +11,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors
 from partstream_models.data.batches import BatchConfig, CacheStatistics, cache_statistics
-from partstream_models.data.ccp_cache import HintSource, PhotoCache
+from partstream_models.data.photos.cache import HintSource, PhotoCache
+from partstream_models.networks.checkpoints import load_network, load_tensors, save_tensors
 from partstream_models.networks.live import LiveNetwork
-from partstream_models.training import loop
+from partstream_models.training import live_loop as loop
+from partstream_models.training.live_loop import RunOptions, train
+from partstream_models.training.live_recipes import RECIPES, Recipe
 from partstream_models.training.log import RunLog
-from partstream_models.training.loop import RunOptions, train
-from partstream_models.training.recipes import RECIPES, Recipe
 
 TINY = Recipe(name="tiny", num_steps=3, warmup_steps=1, batches=BatchConfig(batch_size=2, sizes=((64, 64),)))
 Trainer = Callable[..., Path]

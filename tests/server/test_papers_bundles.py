@@ -18,7 +18,7 @@ from partstream_core.manifest import MANIFEST_NAME, load_manifest, sha256_of
 from partstream_core.results import FrameResult
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_models.networks.aten import ATEN
-from partstream_models.video_methods import AdaptiveTemporalEncoding, DeepFeatureFlow
+from partstream_models.networks.clip_features import AdaptiveTemporalEncoding, DeepFeatureFlow
 from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
 from partstream_server.media import Frame

@@ -24,7 +24,8 @@ from partstream_client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from partstream_client.frames import Frame, Joint, NoMaskError, ParseResult, Part, Person, UnknownSizeError
+from partstream_client.frames import Frame, ParseResult, UnknownSizeError
+from partstream_client.people import Joint, NoMaskError, Part, Person
 from partstream_client.progress import Progress
 from partstream_client.rest import Options, SourceOptions
 from partstream_client.retry import RetryPolicy

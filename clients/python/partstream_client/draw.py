@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from partstream_client.people import BoolArray, Person
 from partstream_core.joints import SKELETON, SURE
 from partstream_core.labels import PALETTE, PARTS
-
-if TYPE_CHECKING:
-    from partstream_client.frames import BoolArray, Person
 
 Image = npt.NDArray[np.uint8]
 

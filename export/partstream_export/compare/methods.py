@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from partstream_core.privacy import keep_runtimes_silent
-from partstream_models.hints import PersonSegmenter
+from partstream_models.data.photos.body_hints import PersonSegmenter
 from partstream_models.networks.movenet import JointMaps, MoveNet
 from partstream_models.networks.movenet_decode import MoveNetPeople, decode_people
 from partstream_models.teachers.blazepose import BlazePose, PosedPerson, crop_of

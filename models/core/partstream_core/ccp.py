@@ -3,8 +3,8 @@
 CCP (Yang, Luo, Lin, CVPR 2014) labels 58 kinds of clothes, hair and bare skin of one person a photo. We
 need 19 body parts and garments, left and right told apart, and bystanders marked void. What the clothes
 labels cannot tell comes from *hints*: coarse grids of where a body-part network and a person segmenter see
-which body region (`partstream_models.hints` makes them). The hints of the validation photos ship with this
-package, and everything here is integer arithmetic, so the validation maps are the same on every machine;
+which body region (`partstream_models.data.photos.body_hints` makes them). The hints of the validation photos
+ship with this package. All of it is integer arithmetic, so the validation maps are the same on every machine;
 `VALIDATION_SHA256` pins them.
 
 Shape suffixes: H height, W width, C hint channels, h and w the hint grid's height and width.

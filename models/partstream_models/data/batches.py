@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from partstream_core.inner_center import inner_center
 from partstream_core.labels import NUM_PARTS, PARTS, VOID
-from partstream_models.data.ccp_cache import COUNTS, PhotoCache
-from partstream_models.data.clips import draw_clip
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.compose import ComposeConfig, Scene, draw_pair
-from partstream_models.data.scenes import SceneConfig, draw_scenes
-from partstream_models.data.sources import SceneSources
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import draw_clip
+from partstream_models.data.photos.cache import COUNTS, PhotoCache
+from partstream_models.data.scenes.compose import ComposeConfig, draw_pair
+from partstream_models.data.scenes.draw import SceneConfig, draw_scenes
+from partstream_models.data.scenes.scene import Scene
+from partstream_models.data.scenes.sources import SceneSources
 
 T = TypeVar("T")
 RARE_PARTS = ("hat", "gloves", "sunglasses", "scarf", "socks", "skirt", "torso-skin")

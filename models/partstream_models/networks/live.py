@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS
-from partstream_models.checkpoints import load_tensors
 from partstream_models.networks.aspp import ASPP
+from partstream_models.networks.checkpoints import load_tensors
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.conv_gru import ConvGRUCell
 from partstream_models.networks.fcos import LEVELS, all_locations, decode_boxes

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from partstream_models.checkpoints import load_network, load_tensors
 from partstream_models.networks.aspp import ASPP
+from partstream_models.networks.checkpoints import load_network, load_tensors
 from partstream_models.networks.condinst import MASK_CHANNELS
 from partstream_models.networks.layers import ConvNormAct, SeparableConv
 from partstream_models.networks.live import (

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from partstream_models.dequantised import load_convolutions
+from partstream_models.networks.dequantised import load_convolutions
 
 
 class Taps(NamedTuple):

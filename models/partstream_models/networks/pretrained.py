@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from partstream_models.checkpoints import load_tensors
+from partstream_models.networks.checkpoints import load_tensors
 from partstream_models.networks.dla import DLA
 from partstream_models.networks.flownet_s import FlowNetS
 from partstream_models.networks.resnet import ResNet

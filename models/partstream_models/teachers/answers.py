@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from partstream_models.hints import HintMaker
+from partstream_models.data.photos.body_hints import HintMaker
 from partstream_models.teachers.blazepose import PosedPerson
 from partstream_models.teachers.people import FoundPerson, PeopleFinder
 from partstream_models.teachers.pseudo_labels import largest_person

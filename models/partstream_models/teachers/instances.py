@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from partstream_core.ccp import read_label_map
 from partstream_core.labels import VOID
-from partstream_models.data.labelled import LabelledPicture
-from partstream_models.data.pictures import PICTURES
+from partstream_models.data.scenes.labelled import LabelledPicture
+from partstream_models.data.scenes.pictures import PICTURES
 from partstream_models.teachers.answers import Teachers
 from partstream_models.teachers.part_answers import answers_of
 from partstream_models.teachers.people import FoundPerson

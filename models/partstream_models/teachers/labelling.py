@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partstream_models.data.labelled import FORMAT, NUM_PLANES, LabelledPicture
+from partstream_models.data.scenes.labelled import FORMAT, NUM_PLANES, LabelledPicture
 from partstream_models.networks.movenet import NUM_JOINTS
 from partstream_models.teachers.answers import Teachers
 from partstream_models.teachers.pseudo_labels import agree

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from partstream_core.ccp import HINT_STRIDE, upsample_hints
 from partstream_core.labels import VOID
-from partstream_models.data.teacher import EITHER_SIDE, PERSON, teacher_map
+from partstream_models.data.photos.partial_labels import EITHER_SIDE, PERSON, teacher_map
 from partstream_models.teachers.limbs import LIMB_OF_ANSWER, bone_distance, same_sides
 from partstream_models.teachers.people import FoundPerson
 from partstream_models.teachers.sides import JOINTS_OF_LIMB, OTHER_SIDE

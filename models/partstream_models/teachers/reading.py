@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partstream_models.data.pictures import CLIPS, PICTURES
+from partstream_models.data.scenes.pictures import CLIPS, PICTURES
 
 UInt8Array = npt.NDArray[np.uint8]
 

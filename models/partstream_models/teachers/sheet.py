@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partstream_core.labels import PALETTE, VOID
-from partstream_models.data.labelled import LabelledPicture
+from partstream_models.data.scenes.labelled import LabelledPicture
 from partstream_models.teachers.limbs import SKELETON
 
 UInt8Array = npt.NDArray[np.uint8]

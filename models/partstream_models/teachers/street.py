@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from partstream_core.ccp import part_map, read_class_names, read_label_map
 from partstream_core.labels import PARTS, VOID
-from partstream_models.data.ccp_cache import read_photo
-from partstream_models.data.labelled import LabelledPicture
-from partstream_models.data.teacher import EITHER_SIDE, mark_carried
+from partstream_models.data.photos.cache import read_photo
+from partstream_models.data.photos.partial_labels import EITHER_SIDE, mark_carried
+from partstream_models.data.scenes.labelled import LabelledPicture
 from partstream_models.teachers.answers import Answers, Teachers
 from partstream_models.teachers.part_answers import answers_of
 from partstream_models.teachers.people import FoundPerson

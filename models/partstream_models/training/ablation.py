@@ -18,26 +18,26 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from partstream_models.checkpoints import load_network, load_tensors, save_tensors, start_network
-from partstream_models.data.ahead import Ahead
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.shake import Shake
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.shake import Shake
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.prefetch import Ahead
 from partstream_models.networks.aten import ATEN, ATEN_REDUCED, ATENConfig, Encoder
-from partstream_models.networks.fgfa import FeatureAggregation
-from partstream_models.networks.resnet import ResNetConfig
-from partstream_models.training.aten_sources import ClipSource
-from partstream_models.training.aten_task import AtenTask, SamplingConfig, StackedDraws
-from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
-from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask, StackedPairs
-from partstream_models.video_methods import (
+from partstream_models.networks.checkpoints import load_network, load_tensors, save_tensors, start_network
+from partstream_models.networks.clip_features import (
     AdaptiveTemporalEncoding,
     DeepFeatureFlow,
     FlowGuidedAggregation,
     PerFrame,
     VideoMethod,
 )
+from partstream_models.networks.fgfa import FeatureAggregation
+from partstream_models.networks.resnet import ResNetConfig
+from partstream_models.training.aten_sources import ClipSource
+from partstream_models.training.aten_task import AtenTask, SamplingConfig, StackedDraws
+from partstream_models.training.fit import Fit, FitConfig, Optimiser, Task
+from partstream_models.training.flownet_recipes import ComposedPairs, FlowNetTask, StackedPairs
 
 FULL = "ATEN"
 """The variant with every piece."""

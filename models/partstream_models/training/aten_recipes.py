@@ -8,18 +8,18 @@ public code.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.views import ViewConfig
 from partstream_models.data.readers.formats import Known
-from partstream_models.data.views import ViewConfig
 from partstream_models.networks.aten import ATEN, ATEN_DAVIS, ATEN_REDUCED, ATEN_VIP, ATENConfig
+from partstream_models.networks.clip_features import AdaptiveTemporalEncoding
 from partstream_models.networks.pretrained import load_flownet_s, load_resnet
 from partstream_models.training.aten_scores import clip_mean_iou, recordings_mean_iou
 from partstream_models.training.aten_sources import ClipSource, RecordingSource
 from partstream_models.training.aten_task import AtenSource, AtenTask, SamplingConfig
 from partstream_models.training.fit import FitConfig, Optimiser
 from partstream_models.training.paper import DataSet, Material, PaperOptions, Prepared
-from partstream_models.video_methods import AdaptiveTemporalEncoding
 
 NUM_EVALUATED = 20
 """Clips or recordings that an evaluation parses."""

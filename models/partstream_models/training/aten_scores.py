@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS
 from partstream_core.metrics.semantic import confusion_matrix, mean_iou
-from partstream_models.data.clips import Clip
+from partstream_models.data.clips.draw import Clip
+from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.networks.aten import ATEN
+from partstream_models.networks.clip_features import VideoMethod, parse_clip
 from partstream_models.training.aten_task import as_input, image_of, truth_of, truth_of_maps
-from partstream_models.video_methods import VideoMethod, parse_clip
 
 MAX_FRAMES = 60
 """Frames of a recording that are parsed together; of a longer one, those around its first labelled frames."""

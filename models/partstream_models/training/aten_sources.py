@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from partstream_models.data.clips import Clip
+from partstream_models.data.clips.draw import Clip
+from partstream_models.data.clips.shake import Shake
+from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.record import Recording
-from partstream_models.data.shake import Shake
-from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.training.aten_task import (
     AtenDraw,
     SamplingConfig,

@@ -17,7 +17,7 @@ from torch import Tensor
 from partstream_core.boxes import box_of_mask
 from partstream_core.labels import VOID
 from partstream_models.data.batches import MIN_PIXELS
-from partstream_models.data.clips import Clip
+from partstream_models.data.clips.draw import Clip
 from partstream_models.networks.aten import ATEN
 from partstream_models.networks.parsing_rcnn import ParsingRCNN
 from partstream_models.training.parsing_rcnn_loss import FrameTruth, parsing_loss, parsing_rcnn_losses

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from partstream_models.checkpoints import load_tensors, save_tensors
+from partstream_models.networks.checkpoints import load_tensors, save_tensors
 from partstream_models.networks.precision import half_precision
-from partstream_models.training.team import Team
+from partstream_models.training.process_group import ProcessGroup
 
 
 class Optimiser(StrEnum):
@@ -119,9 +119,15 @@ class Fit:
     """
 
     def __init__(
-        self, task: Task, config: FitConfig, *, name: str, device: str = "cpu", team: Team | None = None
+        self,
+        task: Task,
+        config: FitConfig,
+        *,
+        name: str,
+        device: str = "cpu",
+        team: ProcessGroup | None = None,
     ) -> None:
-        self.team = team or Team()
+        self.team = team or ProcessGroup()
         if config.batch % self.team.size:
             raise ValueError(f"a batch of {config.batch} cannot be shared by {self.team.size} processes")
         torch.manual_seed(config.seed)

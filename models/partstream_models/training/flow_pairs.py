@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset, get_worker_info
 
-from partstream_models.data.augment import jitter_colour
-from partstream_models.data.ccp_cache import PhotoCache
-from partstream_models.data.clips import draw_clip
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.guess import GUESS_STRIDE, QUICK, SERVED, dis_guess
-from partstream_models.data.unlabelled import VideoFrames, draw_crop
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import draw_clip
+from partstream_models.data.clips.unlabelled import VideoFrames, draw_crop
+from partstream_models.data.initial_flow import GUESS_STRIDE, QUICK, SERVED, dis_guess
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.scenes.augment import jitter_colour
 from partstream_models.networks.flow_field import FlowField
 from partstream_models.networks.light_flow import FLOW_STRIDE, FLOW_UNIT
 from partstream_models.networks.warp import warp

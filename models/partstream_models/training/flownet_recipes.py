@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips_director import ClipConfig
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.formats import Known
 from partstream_models.data.readers.record import Recording
-from partstream_models.data.views import ViewConfig, draw_view
 from partstream_models.networks.flow_field import endpoint_loss
 from partstream_models.networks.flownet_s import FLOW_STRIDE, FLOW_UNIT, LOSS_WEIGHTS, FlowNetS
 from partstream_models.networks.pretrained import load_flownet_s

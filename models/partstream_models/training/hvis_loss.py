@@ -25,7 +25,7 @@ from partstream_models.networks.hvisnet import HVISNetConfig, HVISOutputs, Masks
 from partstream_models.networks.layers import ConvNormAct
 from partstream_models.networks.roi_align import roi_align
 from partstream_models.training.hvis_identity import NOBODY, HVISIdentityLoss
-from partstream_models.training.losses import focal_loss, giou_loss
+from partstream_models.training.live_losses import focal_loss, giou_loss
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from partstream_models.data.clip_draws import ClipDraws
-from partstream_models.data.clips import Clip
-from partstream_models.data.clips_director import ClipConfig
-from partstream_models.data.compose import Scene
+from partstream_models.data.clips.director import ClipConfig
+from partstream_models.data.clips.draw import Clip
+from partstream_models.data.clips.draws import ClipDraws
+from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.formats import Known
 from partstream_models.data.readers.record import Recording
-from partstream_models.data.views import ViewConfig, draw_view
+from partstream_models.data.scenes.scene import Scene
 from partstream_models.networks.hvisnet import HVISNET, HVISNET_REDUCED, HVISNet, HVISNetConfig, Masks
 from partstream_models.networks.pretrained import load_dla
 from partstream_models.training.fit import FitConfig, Optimiser

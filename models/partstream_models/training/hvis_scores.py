@@ -15,7 +15,7 @@ from partstream_core.metrics.tracking import TrackedFrame, identity_scores, mots
 from partstream_core.rle import encode
 from partstream_core.tracker.tracker import Detection, Tracker
 from partstream_models.data.batches import MIN_PIXELS
-from partstream_models.data.compose import Scene
+from partstream_models.data.scenes.scene import Scene
 from partstream_models.networks.hvisnet import HVISNet
 from partstream_models.networks.hvisnet_parse import HVISPeople, ParseConfig, parse_images
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partstream_models.data.clips import Clip
-from partstream_models.data.compose import Scene
+from partstream_models.data.clips.draw import Clip
+from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.record import Frame, Recording
-from partstream_models.data.views import ViewConfig, draw_view
+from partstream_models.data.scenes.scene import Scene
 from partstream_models.training.aten_sources import turn
 from partstream_models.training.hvis_identity import UNKNOWN
 from partstream_models.training.hvis_task import Center, HVISDraw, draw_of

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from partstream_models.data.batches import People, people_of
-from partstream_models.data.compose import Scene
+from partstream_models.data.scenes.scene import Scene
 from partstream_models.networks.hvisnet import HVISNet
 from partstream_models.training.hvis_loss import HVISLoss, HVISTruth
 

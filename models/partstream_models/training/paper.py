@@ -15,13 +15,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from partstream_models.checkpoints import save_tensors, start_network
-from partstream_models.data.ahead import Ahead, Drawn
-from partstream_models.data.ccp_cache import PhotoCache
+from partstream_models.data.photos.cache import PhotoCache
+from partstream_models.data.prefetch import Ahead, Drawn
 from partstream_models.data.readers.formats import Known
 from partstream_models.data.readers.record import Recording
+from partstream_models.networks.checkpoints import save_tensors, start_network
 from partstream_models.training.fit import Fit, FitConfig, StepReport, Task
-from partstream_models.training.team import Team
+from partstream_models.training.process_group import ProcessGroup
 
 SAVE_EVERY = 200
 LOG_EVERY = 10
@@ -50,7 +50,7 @@ class PaperOptions:
     num_workers: int = 0
     """Threads that make draws ahead."""
     device: str = "cpu"
-    team: Team = field(default_factory=Team)
+    team: ProcessGroup = field(default_factory=ProcessGroup)
     evaluate_every: int | None = None
     """Steps between evaluations; one at the end where None."""
     resnet: Path | None = None

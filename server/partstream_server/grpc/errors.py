@@ -27,7 +27,9 @@ Context = aio.ServicerContext[Any, Any]
 
 
 @asynccontextmanager
-async def told(context: Context, method: str, tracing: Tracing | None = None) -> AsyncIterator[None]:
+async def reported_errors(
+    context: Context, method: str, tracing: Tracing | None = None
+) -> AsyncIterator[None]:
     """Whatever goes wrong inside ends the call with a status; a client that left ends it without one.
 
     Args:

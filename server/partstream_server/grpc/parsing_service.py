@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from grpc import aio
 
 from partstream.v1 import service_pb2, service_pb2_grpc
-from partstream_server.grpc.errors import told
+from partstream_server.grpc.errors import reported_errors
 from partstream_server.grpc.messages import (
     read_frame,
     read_stream_config,
@@ -45,7 +45,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
     async def StreamParse(self, _requests: Any, context: StreamContext) -> None:
         """Frames of one live stream, each answered once and in order."""
-        async with told(context, "StreamParse", self._service.tracing):
+        async with reported_errors(context, "StreamParse", self._service.tracing):
             account = admit(self._service, context)
             stream = await self._open(context, account)
             reader = asyncio.create_task(self._read_frames(context, stream))
@@ -64,14 +64,14 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
     async def ParseVideo(self, _requests: Any, context: aio.ServicerContext[Any, Any]) -> None:
         """One file up, its results down."""
-        async with told(context, "ParseVideo", self._service.tracing):
+        async with reported_errors(context, "ParseVideo", self._service.tracing):
             await parse_video(self._service, admit(self._service, context), context)
 
     async def SubscribeSource(
         self, request: service_pb2.SubscribeSourceRequest, context: aio.ServicerContext[Any, Any]
     ) -> None:
         """What is found in a pulled source, from now on."""
-        async with told(context, "SubscribeSource", self._service.tracing):
+        async with reported_errors(context, "SubscribeSource", self._service.tracing):
             await subscribe(self._service, admit(self._service, context), request.source_id, context)
 
     async def ListModels(
@@ -79,7 +79,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
     ) -> service_pb2.ListModelsResponse:
         """The bundles that the server runs."""
         response = service_pb2.ListModelsResponse()
-        async with told(context, "ListModels", self._service.tracing):
+        async with reported_errors(context, "ListModels", self._service.tracing):
             admit(self._service, context)
             response.models.append(write_model(self._service.engine))
         return response

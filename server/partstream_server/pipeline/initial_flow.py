@@ -1,6 +1,6 @@
 """Optical flow by OpenCV's DIS at half resolution: for features to follow, or for the flow network to better.
 
-The networks are trained with flow made the same way (`partstream_models.data.guess`).
+The networks are trained with flow made the same way (`partstream_models.data.initial_flow`).
 
 Source: DIS (Kroeger et al., ECCV 2016).
 """

@@ -6,7 +6,8 @@ People with joints have COCO's keypoints, so it is a data set of person keypoint
 from collections.abc import Iterable
 from typing import Any
 
-from partstream_client.frames import BoolArray, Frame, Part, Person
+from partstream_client.frames import Frame
+from partstream_client.people import BoolArray, Part, Person
 from partstream_core import rle
 from partstream_core.boxes import Box, box_of_mask
 from partstream_core.labels import PARTS

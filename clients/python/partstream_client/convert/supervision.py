@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from partstream_client.errors import MissingExtraError
-from partstream_client.frames import Frame, Part, Person
+from partstream_client.frames import Frame
+from partstream_client.people import Part, Person
 from partstream_core.boxes import box_of_mask
 from partstream_core.labels import PARTS
 

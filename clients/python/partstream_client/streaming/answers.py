@@ -6,7 +6,8 @@ from typing import TypeAlias
 import numpy as np
 
 from partstream_client.draw import Image
-from partstream_client.frames import Frame, Person
+from partstream_client.frames import Frame
+from partstream_client.people import Person
 from partstream_client.streaming.images import Picture
 
 

@@ -1,0 +1,1 @@
+"""Clips to train on: drawn with exact flow and identities, or real and unlabelled."""

@@ -1,0 +1,1 @@
+"""The CCP street photos: cache, body hints, partial labels, back views."""
