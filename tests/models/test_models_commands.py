@@ -11,7 +11,8 @@ from PIL import Image
 
 from partstream_core.ccp import sha256_of, validation_ids, validation_part_maps
 from partstream_core.labels import PALETTE
-from partstream_models import contact_sheet, part_labels, train, validation_hints
+from partstream_models.commands import body_hints as validation_hints
+from partstream_models.commands import contact_sheet, part_labels, train
 from partstream_models.data.clips.director import ClipConfig
 from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.networks.checkpoints import load_tensors, save_tensors

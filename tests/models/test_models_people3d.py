@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from partstream_core.labels import PALETTE, PARTS
-from partstream_models.data.people3d import build, motions, split, textures
+from partstream_models.commands import people3d as build
+from partstream_models.data.people3d import motions, split, textures
 from partstream_models.data.people3d.body import BodyModel
 from partstream_models.data.people3d.cache import PeopleWriter, RenderedPerson, Traits
 from partstream_models.data.people3d.characters import Looks
