@@ -57,7 +57,7 @@ class Batch:
     """uint8; 0 nobody, 255 void."""
     people: tuple[People, ...]
     teacher_BHW: Tensor
-    """uint8; what pretrained networks say where parts are void (`data.teacher`)."""
+    """uint8; what pretrained networks say where parts are void (`data.photos.partial_labels`)."""
     num_skipped: int = 0
     """Scenes that could not be drawn; others took their places."""
 
@@ -76,7 +76,7 @@ class BatchConfig:
     clip: ClipConfig = field(default_factory=lambda: ClipConfig(num_frames=2, max_people=8, speed=0.05))
     compose: ComposeConfig = field(default_factory=ComposeConfig)
     scenes: SceneConfig | None = None
-    """Draw scenes (`data.scenes`) in place of what `compose` says."""
+    """Draw scenes (`data.scenes.draw`) in place of what `compose` says."""
     box_centers: bool = False
     """Sample around box centers (FCOS) instead of inner centers (HVISNet)."""
 

@@ -1,4 +1,4 @@
-"""Labelling pictures with all teachers, and the file that training reads (`data.labelled`).
+"""Labelling pictures with all teachers, and the file that training reads (`data.scenes.labelled`).
 
 Shape suffixes: H height, W width, C colour channels (RGB).
 """

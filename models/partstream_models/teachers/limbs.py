@@ -21,7 +21,7 @@ LIMB_OF_ANSWER: Final = {
     2: ((5, 7), (7, 9)), 3: ((6, 8), (8, 10)), 5: ((11, 13), (13, 15)), 6: ((12, 14), (14, 16)),
     7: ((13, 15),), 8: ((14, 16),),
 }  # fmt: skip
-"""Bones of each answer that has a side (`data.teacher`)."""
+"""Bones of each answer that has a side (`data.photos.partial_labels`)."""
 _LEAST_SCORE = 0.15
 _SWAPPED = 0.8
 """Sides are in doubt where exchanging them brings joints nearer than this share of their distance."""

@@ -27,7 +27,7 @@ def answers_of(
     hints_chw: UInt8Array,
     people: Sequence[FoundPerson | None],
 ) -> UInt8Array:
-    """Answers at void pixels (`data.teacher`), [H, W].
+    """Answers at void pixels (`data.photos.partial_labels`), [H, W].
 
     Inside people: regions where BodyPix is sure, else PERSON. Outside: the same where BodyPix and DeepLab are
     both sure, else nothing. A limb is left or right where BodyPix and the joints of both networks agree.

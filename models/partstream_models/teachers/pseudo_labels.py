@@ -50,7 +50,7 @@ class PseudoLabels:
     people_HW: UInt8Array
     """Number + 1 of the person, 0 nobody, 255 void."""
     teacher_HW: UInt8Array
-    """Partial answers about parts (`data.teacher`)."""
+    """Partial answers about parts (`data.photos.partial_labels`)."""
     joints_NJ3: Float32Array
     """x, y and score of each person's joints."""
 

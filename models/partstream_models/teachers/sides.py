@@ -25,7 +25,7 @@ ARMS: Final = (2, 3)
 LEGS: Final = (5, 6)
 FEET: Final = (7, 8)
 JOINTS_OF_LIMB: Final = {ARMS: (7, 9), LEGS: (13, 15), FEET: (13, 15)}
-"""Left joints of each pair of limbs, which is named by its two answers (`data.teacher`)."""
+"""Left joints of each pair of limbs, which is named by its two answers (`data.photos.partial_labels`)."""
 OTHER_SIDE: Final = 0.75
 """A place nearer to a limb than this, against the distance to the other side's, is on the limb's side."""
 _INSIDE = 0.3

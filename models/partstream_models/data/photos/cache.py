@@ -42,7 +42,7 @@ class LabelledPhoto:
     parts_HW: UInt8Array
     """Parts 0..19, 255 void."""
     teacher_HW: UInt8Array
-    """What pretrained networks say where the parts are void, and bags (`data.teacher`)."""
+    """What pretrained networks say where the parts are void, and bags (`data.photos.partial_labels`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Photo:
     backdrop_HWC: UInt8Array
     """The photo with its people painted over, RGB; coarse where they stood."""
     teacher_HW: UInt8Array
-    """What pretrained networks say where the parts are void, and bags (`data.teacher`)."""
+    """What pretrained networks say where the parts are void, and bags (`data.photos.partial_labels`)."""
 
 
 def training_ids(data_dir: Path) -> list[str]:

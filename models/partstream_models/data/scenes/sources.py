@@ -100,7 +100,7 @@ class SceneFolders:
     empty_clips: Path | None = None
     """Clips without anybody."""
     labelled: Path | None = None
-    """Cache of pictures that teachers labelled (`data.labelled`)."""
+    """Cache of pictures that teachers labelled (`data.scenes.labelled`)."""
     rendered: Path | None = None
     """Cache of rendered people (`data.people3d`)."""
 
