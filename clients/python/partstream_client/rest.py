@@ -44,6 +44,8 @@ class Options(TypedDict, total=False):
     """A key frame at least every so many frames."""
     flow: Literal["network", "dis", "codec", "none"]
     """What tells how a frame moved against its key frame."""
+    encodes: bool
+    """Whether key frames are encoded with former ones."""
 
 
 class SourceOptions(TypedDict, total=False):
@@ -63,6 +65,8 @@ class SourceOptions(TypedDict, total=False):
     """A key frame at least every so many frames."""
     flow: Literal["network", "dis", "codec", "none"]
     """What tells how a frame moved against its key frame."""
+    encodes: bool
+    """Whether key frames are encoded with former ones."""
     policy: Literal["latest", "block"]
     """Whether frames are skipped that come faster than they are parsed; `block` skips none."""
     max_age_ms: float

@@ -87,7 +87,7 @@ class StreamParseRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., frame: _Optional[_Union[StreamFrame, _Mapping]] = ...) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow", "joints")
+    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow", "joints", "encodes")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class StreamConfig(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     JOINTS_FIELD_NUMBER: _ClassVar[int]
+    ENCODES_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -112,7 +113,8 @@ class StreamConfig(_message.Message):
     interval: int
     flow: FlowSource
     joints: bool
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ...) -> None: ...
+    encodes: bool
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ...) -> None: ...
 
 class StreamFrame(_message.Message):
     __slots__ = ("index", "time_s", "encoded", "raw", "age_ms")
@@ -237,7 +239,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +249,7 @@ class ParseVideoConfig(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
     JOINTS_FIELD_NUMBER: _ClassVar[int]
+    ENCODES_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -256,7 +259,8 @@ class ParseVideoConfig(_message.Message):
     interval: int
     flow: FlowSource
     joints: bool
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ...) -> None: ...
+    encodes: bool
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")

@@ -86,6 +86,7 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
         interval=_interval(message),
         flow=_flow(message),
         joints=_joints(message),
+        encodes=message.encodes if message.HasField("encodes") else None,
         policy=_POLICIES[message.policy],
         max_age_ms=message.max_age_ms,
         credits=message.credits,
@@ -111,6 +112,7 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
         interval=_interval(message),
         flow=_flow(message),
         joints=_joints(message),
+        encodes=message.encodes if message.HasField("encodes") else None,
     )
 
 

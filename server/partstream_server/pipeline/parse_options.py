@@ -15,28 +15,52 @@ MAX_INTERVAL = 100
 """Frames a segment at most: in paper mode they wait in memory for each other."""
 
 
-class ParseOptions(BaseModel):
-    """What a caller may ask of the parsing of one source."""
+class FrameOptions(BaseModel):
+    """What a caller may ask of the frames of a file, a live stream or a pulled source.
+
+    Every entry point has these options by these names: the query of REST, the configs of WebSockets, gRPC and
+    pulled sources, the command line and the client.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    score_threshold: float | None = Field(default=None, ge=0, le=1)
-    """Least score of a person; None takes the bundle's."""
-    every: int = Field(default=1, ge=1)
-    """Parse only every so many frames of the source."""
-    max_frames: int | None = Field(default=None, ge=1)
-    """Stop after so many frames of the source, parsed or passed over."""
-    masks: MaskForm = MaskForm.RLE
-    joints: bool = True
-    """Whether results hold people's joints, where the bundle finds them."""
-    schedule: ScheduleMode | None = None
-    """Which frames are key frames; None leaves it to the bundle."""
-    interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
-    """A key frame at least every so many frames; None leaves it to the bundle."""
-    flow: FlowSource | None = None
-    """What tells how a frame moved against its key frame; None leaves it to the bundle."""
-    encodes: bool | None = None
-    """Whether key frames are encoded with former ones; None leaves it to the bundle."""
+    score_threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Leave out people below this score. [as the bundle says]",
+    )
+    every: int = Field(default=1, ge=1, description="Parse every n-th frame.")
+    masks: MaskForm = Field(
+        default=MaskForm.RLE, description="Masks as COCO run lengths, as polygons, or none at all."
+    )
+    joints: bool = Field(default=True, description="Whether people have joints, where the bundle finds them.")
+    schedule: ScheduleMode | None = Field(
+        default=None,
+        description="Which frames are key frames; the others borrow from them. [as the bundle says]",
+    )
+    interval: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_INTERVAL,
+        description="A key frame at least every n frames. [as the bundle says]",
+    )
+    flow: FlowSource | None = Field(
+        default=None,
+        description="What tells how a frame moved against its key frame. [as the bundle says]",
+    )
+    encodes: bool | None = Field(
+        default=None, description="Whether key frames are encoded with former ones. [as the bundle says]"
+    )
+
+
+class ParseOptions(FrameOptions):
+    """What a caller may ask of the parsing of one file."""
+
+    max_frames: int | None = Field(
+        default=None, ge=1, description="Stop after this many frames of the source, parsed or not. [all]"
+    )
 
     def schedule_for(self, engine: Engine) -> ScheduleConfig:
         """Which frames of a file are key frames, of what an engine can do.

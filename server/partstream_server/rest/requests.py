@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.functional_validators import BeforeValidator
 
 from partstream_core.errors import OptionError
-from partstream_core.schedule import FlowSource, ScheduleMode
-from partstream_server.pipeline.encoding import MaskForm
-from partstream_server.pipeline.parse_options import MAX_INTERVAL
+from partstream_server.pipeline.parse_options import FrameOptions
 from partstream_server.rest.problems import first_option_error
 from partstream_server.streams import Policy, StreamConfig
 from partstream_server.streams.errors import ConfigMissingError
@@ -30,38 +28,17 @@ def _token(value: object) -> object:
         raise ValueError("not base64") from error
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(FrameOptions):
     """How a stream is parsed; as `StreamConfig` of the proto has it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     bundle: str = ""
-    score_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    every: int = Field(default=1, ge=1)
-    masks: MaskForm = MaskForm.RLE
-    joints: bool = True
-    schedule: ScheduleMode | None = None
-    flow: FlowSource | None = None
-    interval: int | None = Field(default=None, ge=1, le=MAX_INTERVAL)
     policy: Policy = Policy.LATEST
     max_age_ms: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     def config(self, *, credits_: int = 0, resume_token: bytes = b"") -> StreamConfig:
         """The same for the core."""
-        return StreamConfig(
-            bundle=self.bundle,
-            score_threshold=self.score_threshold,
-            every=self.every,
-            masks=self.masks,
-            joints=self.joints,
-            schedule=self.schedule,
-            flow=self.flow,
-            interval=self.interval,
-            policy=self.policy,
-            max_age_ms=self.max_age_ms,
-            credits=credits_,
-            resume_token=resume_token,
-        )
+        options = {name: getattr(self, name) for name in StreamOptions.model_fields}
+        return StreamConfig(**options, credits=credits_, resume_token=resume_token)
 
 
 class ConfigMessage(StreamOptions):

@@ -192,6 +192,7 @@ class StreamHub:
                 interval=config.interval,
                 flow=config.flow,
                 device=self._engine.device,
+                encodes=config.encodes,
                 live=True,
             ),
         )

@@ -49,8 +49,11 @@ class StreamConfig:
     joints: bool = True
     """Whether results hold people's joints, where the bundle finds them."""
     schedule: ScheduleMode | None = None
-    flow: FlowSource | None = None
     """Which frames are key frames; None leaves it to the bundle."""
+    flow: FlowSource | None = None
+    """What tells how a frame moved against its key frame; None leaves it to the bundle."""
+    encodes: bool | None = None
+    """Whether key frames are encoded with former ones; None leaves it to the bundle."""
     interval: int | None = None
     """A key frame at least every so many frames; None leaves it to the bundle."""
     policy: Policy = Policy.LATEST

@@ -26,6 +26,8 @@ class StreamOptions:
     """Frames on their way at once; None leaves it to the server."""
     score_threshold: float | None = None
     """People below this score are left out, [0, 1]; None takes the server's default."""
+    every: int = 1
+    """Parse only frames whose index is a multiple of this; the others are skipped."""
     masks: Masks = "rle"
     """The form of masks."""
     joints: bool = True
@@ -36,6 +38,8 @@ class StreamOptions:
     """A key frame at least every so many frames; None takes the bundle's."""
     flow: FlowName | None = None
     """What tells how a frame moved against its key frame; None takes the bundle's."""
+    encodes: bool | None = None
+    """Whether key frames are encoded with former ones; None takes the bundle's."""
     frame_rate: float | None = None
     """Gives frames without a time of their own one, by their number; None takes the time they come in."""
     encoding: Encoding | Literal["jpeg", "raw", "png"] = Encoding.JPEG
@@ -60,6 +64,8 @@ class StreamOptions:
             raise ValueError(f"flow must be one of {', '.join(get_args(FlowName))}, got {self.flow!r}")
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ValueError(f"score_threshold must be in [0, 1], got {self.score_threshold}")
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
         if not 1 <= self.jpeg_quality <= 95:
             raise ValueError(f"jpeg_quality must be in 1..95, got {self.jpeg_quality}")
         if self.max_in_flight is not None and self.max_in_flight < 1:

@@ -57,8 +57,10 @@ def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamPa
     config = service_pb2.StreamConfig(
         bundle=options.bundle,
         score_threshold=options.score_threshold,
+        every=options.every,
         masks=_MASKS[options.masks],
         joints=options.joints,
+        encodes=options.encodes,
         policy=_POLICIES[Policy(options.policy)],
         max_age_ms=round(options.max_age_ms or 0),
         credits=options.max_in_flight or 0,
@@ -83,13 +85,14 @@ def frame_message(entry: Entry, payload: Payload, now_s: float) -> service_pb2.S
     return service_pb2.StreamParseRequest(frame=frame)
 
 
-def video_config_message(
+def video_config_message(  # noqa: PLR0913 - the options of a request
     *,
     score_threshold: float | None = None,
     every: int = 0,
     max_frames: int = 0,
     masks: Masks = "rle",
     joints: bool = True,
+    encodes: bool | None = None,
     schedule: ScheduleName | None = None,
     interval: int | None = None,
     flow: FlowName | None = None,
@@ -114,6 +117,7 @@ def video_config_message(
         max_frames=max_frames,
         masks=_MASKS[masks],
         joints=joints,
+        encodes=encodes,
         schedule=_SCHEDULES[schedule],
         flow=_FLOWS[flow],
         interval=interval or 0,
