@@ -115,18 +115,3 @@ def test_sizes_that_disagree_are_refused() -> None:
         assemble(Instances(np.zeros((1, 6, 4)), np.ones(1)), np.zeros((20, 3, 2)))
     with pytest.raises(ValueError, match="scores"):
         Instances(np.zeros((2, 6, 4)), np.ones(3))
-
-
-def test_a_mask_on_which_the_parsing_sees_no_parts_is_nobody() -> None:
-    masks = np.zeros((2, 8, 16))
-    masks[0, :, :6] = 0.9
-    masks[1, :, 10:] = 0.9
-    parts = np.zeros((3, 8, 16))
-    parts[0] = 1.0
-    parts[:, :, :6] = np.array([0.1, 0.8, 0.1])[:, None, None]
-    parts[:, :2, 10:] = np.array([0.1, 0.8, 0.1])[:, None, None]  # a quarter of the second mask
-    assembly = assemble(Instances(masks, np.array([0.6, 0.9])), parts, min_parts=0.4)
-    assert assembly.kept.tolist() == [0]
-    assert (assembly.owner_HW[:, 10:] == NOBODY).all()
-    assert assemble(Instances(masks, np.array([0.6, 0.9])), parts, min_parts=0.2).kept.tolist() == [1, 0]
-    assert assemble(Instances(masks, np.array([0.6, 0.9])), parts[:1], min_parts=0.4).kept.tolist() == [1, 0]

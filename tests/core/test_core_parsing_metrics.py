@@ -1,6 +1,4 @@
-"""AP^p and PCP against slow counting, and the end-point error of flow with its files."""
-
-from pathlib import Path
+"""AP^p and PCP against slow counting."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from partstream_core.metrics.flow import flow_scores, read_flo, write_flo
 from partstream_core.metrics.parsing import ap_p, ap_p_vol, pcp, picture_people
 from partstream_core.rle import Rle, encode, encode_label_map
 
@@ -92,48 +89,6 @@ def test_nobody_in_truth_or_nobody_found() -> None:
     assert (ap_p([picture_people(someone, [], [])]), pcp([picture_people(someone, [], [])])) == (0, 0)
     with pytest.raises(ValueError, match="1 people and 2 scores"):
         picture_people([], someone, [0.5, 0.6])
-
-
-def test_flow_errors_are_lengths_over_the_pixels_that_count() -> None:
-    truth = np.zeros((2, 3, 2))
-    truth[0, 0], truth[0, 1], truth[1, 2] = (3, 4), (1e10, 0), (np.nan, 0)
-    found = np.zeros((2, 3, 2))
-    found[1, 0] = (0, 12)
-    found[0, 1] = found[1, 2] = np.inf
-    scores = flow_scores(truth, found)
-    assert scores.num_pixels == 4
-    assert scores.epe == pytest.approx((5 + 12) / 4)
-    assert scores.outliers == pytest.approx(0.5)
-    valid = np.zeros((2, 3), bool)
-    assert np.isnan(flow_scores(truth, found, valid).epe)
-    valid[0, 0] = True
-    assert flow_scores(truth, found, valid).epe == 5
-
-
-def test_flow_that_cannot_be_compared_is_refused() -> None:
-    zero = np.zeros((2, 3, 2))
-    for bad, message in ((np.zeros((3, 2, 2)), "H, W, 2"), (np.full((2, 3, 2), np.nan), "NaN or infinity")):
-        with pytest.raises(ValueError, match=message):
-            flow_scores(zero, bad)
-    with pytest.raises(ValueError, match="valid pixels"):
-        flow_scores(zero, zero, np.ones((3, 3), bool))
-
-
-def test_flo_files_come_back_and_damaged_ones_are_named(tmp_path: Path) -> None:
-    flow = np.random.default_rng(0).normal(size=(5, 7, 2)).astype(np.float32)
-    path = tmp_path / "a.flo"
-    write_flo(path, flow)
-    np.testing.assert_array_equal(read_flo(path), flow)
-    whole = path.read_bytes()
-    assert whole[:4] == b"PIEH", "the magic number spells this"
-    for damaged, message in (
-        (whole[:-4], "must have"),
-        (b"PNG", "not a .flo"),
-        (whole[:4] + b"\xff" * 8, "claims"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"a\.flo.*{message}"):
-            read_flo(path)
 
 
 def test_masks_used_here_have_pixels() -> None:

@@ -26,10 +26,6 @@ class Deadline:
         self._seconds = seconds
         self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
-    def remaining_s(self) -> float | None:
-        """Seconds that are left, at least 0; None for ever."""
-        return None if self._at is None else max(0.0, self._at - asyncio.get_running_loop().time())
-
     async def wait(self, work: Awaitable[T]) -> T:
         """What the work brings, if it does so in time.
 

@@ -55,7 +55,6 @@ def assemble(
     *,
     mask_threshold: float = 0.5,
     min_share: float = 0.2,
-    min_parts: float = 0.0,
 ) -> Assembly:
     """Give each pixel to the person whose mask is likeliest there, and to the likeliest part.
 
@@ -68,20 +67,12 @@ def assemble(
         part_probabilities_PHW: Probability of each class, background first.
         mask_threshold: A pixel whose likeliest mask is not above this belongs to nobody.
         min_share: See above.
-        min_parts: Share of a person's mask on which some part must be likelier than none; not asked where
-            the only class is background.
 
     Raises:
         ValueError: Masks and parts are of different sizes.
     """
     inside_NHW = instances.masks_NHW > mask_threshold
     rows, _ = _take_in_score_order(instances.scores_N, inside_NHW, min_share)
-    told = len(part_probabilities_PHW) > 1 and part_probabilities_PHW.shape[1:] == inside_NHW.shape[1:]
-    if told and min_parts > 0:
-        seen_HW = part_probabilities_PHW[1:].max(axis=0) > part_probabilities_PHW[0]
-        seen = [np.count_nonzero(inside_NHW[row] & seen_HW) for row in rows]
-        asked = [min_parts * np.count_nonzero(inside_NHW[row]) for row in rows]
-        rows = rows[np.array(seen, np.float64) >= np.array(asked)]
     owner_HW = np.full(inside_NHW.shape[1:], NOBODY, np.int16)
     if len(rows):
         masks = instances.masks_NHW[rows]

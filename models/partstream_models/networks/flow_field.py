@@ -5,7 +5,7 @@ Shape suffixes: B batch, C channels, H and W feature size, h and w image size; t
 Source: ATEN (Zhou et al., MM 2018), section 4.2, eqs. 2 and 6; Deep Feature Flow (Zhu et al., CVPR 2017).
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +22,6 @@ class FlowField(NamedTuple):
     """Factor of each warped value; nothing to refine where None."""
     pyramid: tuple[Tensor, ...]
     """Raw flows, finest first, in the network's own unit: what is trained against flow truth."""
-
-
-class FlowNetwork(Protocol):
-    """Anything that estimates flow between frames."""
-
-    def __call__(self, current_B3hw: Tensor, reference_B3hw: Tensor) -> FlowField:
-        """The field from current to reference; images are RGB in [-1, 1]."""
-        ...
 
 
 class ScaleMap(nn.Module):

@@ -26,7 +26,6 @@ from partstream_core.results import (
     PartResult,
     PersonResult,
     Polygons,
-    VideoInfo,
 )
 from partstream_core.rle import Rle
 
@@ -190,18 +189,6 @@ def frame_result(message: results_pb2.FrameResult) -> FrameResult:
 def frame_of(message: results_pb2.FrameResult, size: tuple[int, int] | None) -> Frame:
     """The same with masks on demand."""
     return Frame(frame_result(message), size)
-
-
-def video_info(message: results_pb2.VideoInfo) -> VideoInfo:
-    """The source of frames."""
-    return VideoInfo(
-        width=message.width,
-        height=message.height,
-        num_frames=message.num_frames,
-        frame_rate=message.frame_rate,
-        duration_s=message.duration_s,
-        num_damaged=message.num_damaged,
-    )
 
 
 def model_info(message: results_pb2.ModelInfo) -> ModelInfo:
