@@ -58,6 +58,32 @@ def test_calls_of_grpc_and_websockets_are_spans_with_their_outcome(engine: Engin
     assert spans["WEBSOCKET /v1/stream"]["path"] == "/v1/stream"
 
 
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALLER = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+def test_spans_continue_the_trace_of_their_caller(engine: Engine, tmp_path: Path) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(SimpleSpanProcessor(exporter))
+    with serving_grpc(engine, tmp_path, tracing=tracing) as server:
+        with server.stub() as stub, pytest.raises(grpc.RpcError):
+            request = service_pb2.SubscribeSourceRequest(source_id="none")
+            list(stub.SubscribeSource(request, timeout=60, metadata=[("traceparent", CALLER)]))
+        socket_url = server.url.replace("http", "ws", 1) + "/v1/stream"
+        with connect(socket_url, additional_headers={"traceparent": CALLER}) as socket:
+            socket.send("{}")
+            socket.recv(60)
+        assert httpx.get(server.url + "/readyz", headers={"Traceparent": CALLER}).status_code == 200
+        assert httpx.get(server.url + "/livez", headers={"traceparent": "00-damaged"}).status_code == 200
+    tracing.close()
+    parents = {span.name: span.parent for span in exporter.get_finished_spans()}
+    for name in ("grpc SubscribeSource", "WEBSOCKET /v1/stream", "GET /readyz"):
+        parent = parents[name]
+        assert parent is not None
+        assert (f"{parent.trace_id:032x}", f"{parent.span_id:016x}") == (TRACE, "b7ad6b7169203331")
+    assert parents["GET /livez"] is None
+
+
 def test_without_an_address_nothing_is_traced() -> None:
     assert open_tracing("") is None
 

@@ -54,7 +54,8 @@ async def reported_errors(
         await _abort(context, error, method)
     finally:
         if tracing is not None:
-            tracing.record(f"grpc {method}", time.perf_counter() - started, {"method": method, "code": code})
+            seconds, fields = time.perf_counter() - started, {"method": method, "code": code}
+            tracing.record(f"grpc {method}", seconds, fields, context.invocation_metadata() or ())
 
 
 async def _abort(context: Context, error: Exception, method: str) -> NoReturn:

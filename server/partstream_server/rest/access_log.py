@@ -55,7 +55,8 @@ class Observer:
         finally:
             if self._tracing is not None:
                 route, seconds = _route_of(scope), time.perf_counter() - started
-                self._tracing.record(f"WEBSOCKET {route}", seconds, {"path": scope["path"]})
+                fields = {"path": scope["path"]}
+                self._tracing.record(f"WEBSOCKET {route}", seconds, fields, scope["headers"])
 
     def _record(self, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
@@ -68,7 +69,7 @@ class Observer:
             fields["code"] = code
         fields["request"] = exchange.request_id
         if self._tracing is not None:
-            self._tracing.record(f"{method} {route}", seconds, fields)
+            self._tracing.record(f"{method} {route}", seconds, fields, exchange.scope["headers"])
         level = logging.DEBUG if route in _QUIET_ROUTES and status < 400 else logging.INFO
         _log.log(level, "request", extra={"fields": fields})
 
