@@ -1,4 +1,4 @@
-"""A time by which something has to be done."""
+"""A deadline for a whole request."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable

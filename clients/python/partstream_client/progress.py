@@ -1,4 +1,4 @@
-"""How far a request has come."""
+"""Progress of a request: bytes sent and frames received."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The media to send, from wherever it is: a file, bytes, or an address to fetch it from."""
+"""Media to upload: a file, bytes, an open stream, or an address to fetch it from."""
 
 import asyncio
 import io

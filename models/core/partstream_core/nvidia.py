@@ -1,4 +1,4 @@
-"""What NVIDIA's libraries say of themselves and of the device, asked of the libraries as they are loaded.
+"""Versions of NVIDIA's libraries, and the device's name, as the loaded libraries report them.
 
 Source: the CUDA driver API (cuDeviceGetAttribute), TensorRT's NvInferRuntimeBase.h (getInferLibVersion).
 """

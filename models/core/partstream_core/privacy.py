@@ -1,4 +1,4 @@
-"""Runtimes that would tell their makers about a run are kept from it.
+"""Turns off telemetry of OpenVINO and ONNX Runtime.
 
 OpenVINO reports that it was imported, ONNX Runtime reports the machine and the models, both over the network
 and unless told not to. Nobody who parses video of people agreed to that.

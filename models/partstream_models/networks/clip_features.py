@@ -1,4 +1,4 @@
-"""Features of all frames of a clip by ATEN and by the methods that it is compared with, behind one interface.
+"""Features of all frames of a clip: ATEN, and the methods it is compared with, behind one interface.
 
 Each method takes the networks and the frames, and gives every frame's feature with its number, in the order
 it has them; what is read from a feature is the same for all. All but ATEN and FGFA are causal.

@@ -1,4 +1,4 @@
-"""What teaches HVISNet's identity branch: triplets and classification at the locations that find people.
+"""Losses of HVISNet's identity branch: triplets and classification at positive locations.
 
 The paper prints no margin, no weights and no way to choose triplets; all of these are ours. Embeddings are of
 length one, as the match module compares them. Eq. 2's "binary classifier" has labels 0 (no person) and the

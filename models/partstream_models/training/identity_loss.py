@@ -1,4 +1,4 @@
-"""What teaches the identity branch: classification of training identities, and a triplet loss.
+"""Losses of the identity branch: classification of training identities, and a triplet loss.
 
 Shape suffixes: B batch, D embedding channels, R people, I identities, H and W network size, N pixels at
 stride 8.

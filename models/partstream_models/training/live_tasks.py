@@ -1,4 +1,4 @@
-"""What a run of the live network learns in one step: from pictures, from pairs of frames, or from clips.
+"""Training tasks of the live network: single pictures, pairs of frames for flow, and clips.
 
 A task draws batches and says what their losses are; the loop does the rest, which is the same for all.
 

@@ -1,4 +1,4 @@
-"""A server's life: HTTP and gRPC on one event loop, from the first call to the last answer.
+"""Runs HTTP and gRPC on one event loop, from start to graceful shutdown.
 
 A signal begins the end: `/readyz` and gRPC health turn red, live streams are told to go elsewhere, and what
 is in flight finishes. When all is done, or the grace is over, what is left is cut off with a word about why.

@@ -1,4 +1,4 @@
-"""Where ONNX Runtime computes, and the proof that it does so there.
+"""Where ONNX Runtime computes (CPU, CUDA, TensorRT), and a check that it does so there.
 
 ONNX Runtime itself goes on with the CPU where a provider's libraries cannot be loaded, with nothing but a
 line in its log. Here that is an error.

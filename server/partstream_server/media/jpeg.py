@@ -1,4 +1,4 @@
-"""Where a JPEG ends: what was cut off, and what follows in the same file.
+"""Finds the end of a JPEG: whether it is truncated, and what follows it in the file.
 
 Source: ITU-T T.81, B.1.1 (markers), B.2 (order of segments).
 """

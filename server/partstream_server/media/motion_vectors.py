@@ -1,4 +1,4 @@
-"""How a video's blocks moved from frame to frame, as its encoder tells: motion that costs no computing.
+"""Motion vectors of a video's codec, as a field from each frame to the one before it.
 
 What it is worth: an encoder looks for what is cheap to code, which on plain surfaces is not what moved. It
 tells which way a block's reference lies in time and not which frame it is; we take the nearest earlier one

@@ -1,4 +1,4 @@
-"""Upright pictures: the turn that a frame's display matrix asks for."""
+"""Turns frames upright, as their display matrix says."""
 
 from __future__ import annotations
 

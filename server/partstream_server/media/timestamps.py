@@ -1,4 +1,4 @@
-"""The clock of a container: when its frames are shown, and how long it is by its headers."""
+"""Presentation times of a container's frames, and its duration."""
 
 from __future__ import annotations
 

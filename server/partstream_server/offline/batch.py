@@ -1,4 +1,4 @@
-"""Several sources, one engine: what `partstream parse` does with its inputs."""
+"""Parses several sources with one engine, as `partstream parse` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Media in, results out.
+"""Parses one source: a video, an image or a folder of images in, results out.
 
     decode | features (backbone, flow) | heads (detections, masks) | finish (identities, encoding)
 

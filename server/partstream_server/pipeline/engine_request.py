@@ -1,4 +1,4 @@
-"""What a stage asks of an engine without holding one.
+"""Engine requests: the graph and the inputs that a stage asks to be run.
 
 A stage that needs the network is a generator: it yields an `EngineRequest`, is sent the outputs, and returns
 its result. Whoever drives it decides where and with what else the graph runs.

@@ -1,4 +1,4 @@
-"""How well a key frame still serves: what a schedule observes before it decides.
+"""Measures of change between a frame and its key frame: warp error and scene change.
 
 Shape suffixes: see the package. All images are small: a quarter of the network's input is enough.
 """

@@ -1,4 +1,4 @@
-"""What happens to identities from frame to frame, as far as a schedule asks.
+"""Tracker events that the adaptive schedule reacts to: identities that appear or are lost.
 
 Shape suffixes: N identities.
 """

@@ -1,4 +1,4 @@
-"""Which schedule a stream follows, of what its caller asks for and what suits its bundle."""
+"""Chooses a stream's key-frame schedule from the caller's options and the bundle's capabilities."""
 
 from __future__ import annotations
 

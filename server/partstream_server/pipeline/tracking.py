@@ -1,4 +1,4 @@
-"""Identities of a frame's people; detections of unconfirmed tracks are dropped."""
+"""Assigns identities to a frame's people and drops detections of unconfirmed tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door of the HTTP side: who calls is known before anything is read of the request."""
+"""Authenticates HTTP requests before anything of their body is read."""
 
 from __future__ import annotations
 

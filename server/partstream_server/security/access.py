@@ -1,4 +1,4 @@
-"""The one door: who calls, and whether they still may. REST, WebSocket and gRPC all go through it."""
+"""Authentication, rate limits and quotas of callers, for REST, WebSockets and gRPC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests and WebSockets without a config are let in, and whose turn it is."""
+"""Admission control: how many requests and unopened WebSockets are accepted, and in which order they run."""
 
 from __future__ import annotations
 

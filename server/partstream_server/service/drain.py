@@ -1,4 +1,4 @@
-"""The end of a server's life, in order: it says that it leaves, work in flight finishes, then all stops."""
+"""Graceful shutdown: announces it to streams, lets work in flight finish, then stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that ends when the client that asked for it leaves."""
+"""Cancels work when the client that requested it disconnects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: every stream with a frame that waits gets one frame parsed, then goes to the end."""
+"""Round-robin order of streams: one frame of each stream that has one waiting, in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carries out the steps of several streams on one engine, with the runs of a graph shared where they can be.
+"""Runs engine requests of several streams, batched where graph and shape are the same.
 
 All graphs but `instances` have a batch dimension and nothing that crosses it; `instances` has rows of one
 frame and runs for each frame alone. Shared runs have 1, 2, 4, ... frames, so that an engine of static shapes

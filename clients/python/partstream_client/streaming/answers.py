@@ -1,4 +1,4 @@
-"""What comes back for each frame of a live stream: who is in it, or why nobody can say."""
+"""Answers to frames of a live stream: a result, skipped, or failed."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

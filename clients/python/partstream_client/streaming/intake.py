@@ -1,4 +1,4 @@
-"""The way of frames from their source into the account."""
+"""Reads frames from the caller's source and registers them in the ledger."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The account of a live stream's frames: none is lost, none is answered twice, answers leave in order.
+"""Bookkeeping of frames in flight: each is answered once, and answers are returned in order.
 
 It does no I/O: a connection asks it what to send and tells it what came back.
 """

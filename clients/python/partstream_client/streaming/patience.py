@@ -1,4 +1,4 @@
-"""How long to go on trying, and how long to wait in between."""
+"""Retry schedule of a live stream's connections: total time and pauses."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Frames out of whatever the caller has: an iterable, or an asynchronous one.
+"""Turns an iterable of frames, asynchronous or not, into one asynchronous iterator.
 
 An ordinary iterable may block for as long as it likes (a camera does), so it is read on a thread of its own.
 """

@@ -1,4 +1,4 @@
-"""Waiting until something holds, among tasks of one event loop."""
+"""A condition that tasks of one event loop wait for."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a failed gRPC call means, as the errors that the REST half raises too."""
+"""Maps a failed gRPC call to the client's errors, the same that the REST half raises."""
 
 import grpc
 

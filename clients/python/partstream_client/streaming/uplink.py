@@ -1,4 +1,4 @@
-"""Connections to servers, one after the other, for as long as there are frames to answer.
+"""Opens connections to servers in turn until every frame is answered.
 
 A connection that is lost, or whose server goes away, is followed by another one with the newest resume token,
 so that people keep their identities.

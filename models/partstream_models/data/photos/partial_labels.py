@@ -1,4 +1,4 @@
-"""What two pretrained networks say where the photos' labels say nothing.
+"""Partial labels from two pretrained networks where the photos' own labels are void.
 
 About a third of the CCP photos show people whom nobody labelled. Their pixels are void, so they teach no
 part; but BodyPix and the VOC DeepLab see them, and what these two are sure of narrows the parts down: a face

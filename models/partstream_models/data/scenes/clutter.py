@@ -1,4 +1,4 @@
-"""Sharp things that are nobody, on backdrops that would else be softer than the people before them.
+"""Sharp distractors on backdrops: pieces of other photos, some with the outline of a person.
 
 A cut-out person is sharp and has an outline; an enlarged backdrop has neither. A network that learns this
 finds people in dogs, cushions and signs. So pieces of other photos' backdrops, sharp and with outlines of
