@@ -40,7 +40,7 @@ class TrackerConfig:
 
     recent_s: float = 10 * FRAME_S
     """Seconds unseen after which position says little, and a strict likeness may bring a track back."""
-    refind_distance: float = 0.25
+    refind_distance: float = 0.2
     """Highest cosine distance of a strict likeness, which finds a track again anywhere in the frame: one that
     was unseen for longer than `recent_s`, and any track across a scene cut."""
     buffer: float = 0.3
