@@ -42,7 +42,9 @@ class TrackerConfig:
     """Seconds unseen after which position says little, and a strict likeness may bring a track back."""
     refind_distance: float = 0.2
     """Highest cosine distance of a strict likeness, which finds a track again anywhere in the frame: one that
-    was unseen for longer than `recent_s`, and any track across a scene cut."""
+    was unseen for longer than `recent_s`, and any track across a scene cut. At .2 the shipped bundle finds
+    .94 of its people again and takes .008 of other clips' people for them, at .25 .96 and .014 (`python -m
+    partstream_server.benchmarks.compare.likeness`)."""
     buffer: float = 0.3
     """Pass 3 grows both boxes on each side by this share of their mean side."""
     buffer_growth: float = 0.05
