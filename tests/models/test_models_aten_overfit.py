@@ -10,7 +10,7 @@ from partstream_models.training.aten_recipes import aten_overfit
 from partstream_models.training.paper import PaperOptions, train_paper
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_clip_that_was_learned_by_heart_is_parsed_right(photos: PhotoCache, tmp_path: Path) -> None:
     result = train_paper(aten_overfit(), photos, PaperOptions(output_dir=tmp_path))

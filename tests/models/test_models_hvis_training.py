@@ -310,7 +310,7 @@ def test_the_command_knows_the_recipes(capsys: pytest.CaptureFixture[str]) -> No
     assert all(name in listed for name in HVIS_RECIPES)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_clip_is_learned_by_heart(photos: PhotoCache, tmp_path: Path) -> None:
     recipe = hvisnet_overfit()
     result = train_paper(recipe, photos, PaperOptions(output_dir=tmp_path))
