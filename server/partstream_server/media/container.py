@@ -29,7 +29,7 @@ from partstream_core.errors import (
 from partstream_server.media.deinterlace import Deinterlacer
 from partstream_server.media.frame import MediaLimits, Picture
 from partstream_server.media.motion_vectors import TELLING_CODECS, BlockMotion, VectorReader
-from partstream_server.media.rotation import Turn, TurnReader, upright_rgb
+from partstream_server.media.rotation import RgbConverter, Turn, TurnReader
 from partstream_server.media.timestamps import ContainerClock
 
 _TEXT_FORMATS = frozenset({"tty", "concat", "hls", "dash", "sdp", "lrc"})
@@ -73,6 +73,7 @@ class ContainerSource:
         self._vectors = VectorReader() if motion else None
         self._stream.thread_type = "AUTO"
         self._turns = TurnReader()
+        self._converter = RgbConverter()
 
     @property
     def frame_rate(self) -> float:
@@ -99,7 +100,7 @@ class ContainerSource:
     def pictures(self) -> Iterator[Picture]:
         """Pictures in presentation order; interlaced ones are deinterlaced."""
         for frame, shown in self._shown():
-            read = partial(upright_rgb, frame, shown.turn)
+            read = partial(self._converter.upright, frame, shown.turn)
             yield Picture(shown.time_s, shown.duration_s, read, shown.motion)
         self._num_damaged = max(self._num_damaged, self._num_missing())
 

@@ -23,7 +23,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from partstream_core.errors import FrameTooLargeError, NoFramesError, NotAVideoError
 from partstream_server.media.frame import Image, MediaLimits, Picture
-from partstream_server.media.rotation import TurnReader, upright_rgb
+from partstream_server.media.rotation import RgbConverter, TurnReader
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
@@ -112,7 +112,7 @@ class StillSource:
             with av.open(self._file, "r", container_options=dict(_ONLY_THIS_FILE)) as container:
                 frame = next(container.decode(video=0))
                 self._limits.check_size(frame.width, frame.height)
-                return upright_rgb(frame, TurnReader().turn(frame))
+                return RgbConverter().upright(frame, TurnReader().turn(frame))
         except (av.error.FFmpegError, StopIteration, *UNREADABLE):
             return None
 

@@ -16,7 +16,7 @@ from partstream_core.errors import FrameTooLargeError, PartstreamError
 from partstream_server.media import MediaLimits
 from partstream_server.media.container import limit_pixels
 from partstream_server.media.frame import Image
-from partstream_server.media.rotation import TurnReader, upright_rgb
+from partstream_server.media.rotation import RgbConverter, TurnReader
 from partstream_server.sources.address import PORTS, READ_TIMEOUT_S, Rules, check_url, connect, file_of
 from partstream_server.sources.errors import SourceFailedError, SourceForbiddenError
 from partstream_server.sources.http import HttpBody
@@ -114,7 +114,7 @@ class Capture:
         """
         stream = self._container.streams.video[0]
         stream.thread_type = "AUTO"
-        turns = TurnReader()
+        turns, converter = TurnReader(), RgbConverter()
         packets = self._container.demux(stream)
         while True:
             try:
@@ -129,7 +129,7 @@ class Capture:
             for frame in decoded:
                 self._limits.check_size(frame.width, frame.height)
                 time_s = None if frame.pts is None else float(frame.pts * (frame.time_base or 0))
-                yield time_s, upright_rgb(frame, turns.turn(frame))
+                yield time_s, converter.upright(frame, turns.turn(frame))
 
     def close(self) -> None:
         """Release everything."""
