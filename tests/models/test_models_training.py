@@ -18,6 +18,7 @@ from partstream_models.networks.live import LiveNetwork
 from partstream_models.training import live_loop as loop
 from partstream_models.training.live_loop import RunOptions, train
 from partstream_models.training.live_recipes import RECIPES, Recipe
+from partstream_models.training.live_tasks import pyramid_error
 from partstream_models.training.log import RunLog
 
 TINY = Recipe(name="tiny", num_steps=3, warmup_steps=1, batches=BatchConfig(batch_size=2, sizes=((64, 64),)))
@@ -127,6 +128,40 @@ def test_a_run_that_was_cut_short_ends_where_one_in_a_piece_does(
             for values in (whole, tensors)
         )
         assert (one - other).norm() < 0.1 * one.norm(), ending
+
+
+@pytest.fixture(scope="module")
+def movenet(data_dir: Path) -> Path:
+    return data_dir / "weights" / "movenet_multipose.npz"
+
+
+def test_a_trunk_learns_beside_the_public_one_which_holds_its_pyramid(
+    photos: PhotoCache, statistics: CacheStatistics, movenet: Path, tmp_path: Path
+) -> None:
+    recipe = replace(TINY, name="trunk", trained_blocks=17)
+    options = RunOptions(output_dir=tmp_path, pretrained=movenet, num_threads=1, num_workers=0)
+    train(recipe, photos, statistics, options)
+    public = LiveNetwork()
+    public.load_pretrained(movenet)
+    tensors, notes = state(tmp_path)
+    assert (notes["step"], notes["skipped"]) == (3, 0)
+    for name, before in public.state_dict().items():
+        learns = name.startswith(("backbone.trunk.blocks.", "backbone.trunk.stem.", "backbone.trunk.last."))
+        if name.startswith(("backbone.trunk.", "joints.")):
+            assert torch.equal(tensors[f"network.{name}"], before) != learns, name
+
+
+def test_a_trunk_that_learns_without_the_public_one_beside_it_is_refused(run: Trainer, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs MoveNet's weights"):
+        run(tmp_path, replace(TINY, name="trunk", trained_blocks=1))
+
+
+def test_the_term_that_holds_the_pyramid_is_its_relative_error() -> None:
+    public = torch.rand(2, 24, 8, 8) + 0.5
+    assert pyramid_error(public, public) == 0
+    moved = public.clone()
+    moved[0] *= 1.5
+    assert float(pyramid_error(moved, public)) == pytest.approx(0.25 / 2)
 
 
 def test_another_recipe_is_refused_in_the_same_folder(finished: Path, run: Trainer) -> None:

@@ -87,7 +87,7 @@ class _Run:
         self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
         self.task = make_live_task(
-            recipe, cache, statistics, options.device, options.unlabelled, options.sources
+            recipe, cache, statistics, options.device, options.unlabelled, options.sources, options.pretrained
         )
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and self.task.is_trained(name))

@@ -39,7 +39,10 @@ class Recipe:
     trunk_factor: float = 0.1
     """Learning rate of the trunk's blocks that learn against the rest."""
     trained_blocks: int = 0
-    """Last blocks of the trunk that learn; all others keep MoveNet's weights. Joints suffer from any."""
+    """Last blocks of the trunk that learn; all others keep MoveNet's weights."""
+    keep_joints: float = 1.0
+    """Weight of the term that holds the pyramid, which joints are read from, where a trunk that learns has
+    MoveNet beside it."""
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 5.0

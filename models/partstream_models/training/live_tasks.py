@@ -7,6 +7,7 @@ Shape suffixes: B batch, T frames, H height, W width, C colour channels (RGB).
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +21,7 @@ from partstream_models.data.clips.unlabelled import VideoFrames
 from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.scenes.sources import SceneSources
 from partstream_models.networks.live import LiveNetwork
-from partstream_models.networks.movenet import MoveNetTaps
+from partstream_models.networks.movenet import MoveNetTaps, MoveNetTrunk
 from partstream_models.networks.precision import half_precision
 from partstream_models.training.flow_pairs import FlowBatches, FlowPairs, flow_terms
 from partstream_models.training.frozen_trunk import FrozenTrunk
@@ -65,6 +66,7 @@ def make_live_task(
     device: str,
     unlabelled: Sequence[VideoFrames] = (),
     sources: SceneSources | None = None,
+    pretrained: Path | None = None,
 ) -> LiveTask:
     """The task of a recipe.
 
@@ -75,17 +77,19 @@ def make_live_task(
         device: Where the network is.
         unlabelled: Real clips, from which flow is learned too.
         sources: Where scenes come from, for recipes of scenes.
+        pretrained: The public MoveNet, for recipes whose trunk learns beside it.
 
     Raises:
-        ValueError: The recipe draws scenes and there are no sources.
+        ValueError: The recipe draws scenes and there are no sources, or its trunk learns beside MoveNet's and
+            there is none.
     """
     if recipe.batches.scenes is not None and recipe.subject is not Subject.FLOW and sources is None:
         raise ValueError(f"{recipe.name} draws scenes: it needs backdrops")
     if recipe.subject is Subject.FLOW:
         return FlowTask(recipe, cache, device, unlabelled)
     if recipe.subject is Subject.VIDEO:
-        return VideoTask(recipe, cache, statistics, device, sources)
-    return PictureTask(recipe, cache, statistics, device, sources)
+        return VideoTask(recipe, cache, statistics, device, sources, pretrained)
+    return PictureTask(recipe, cache, statistics, device, sources, pretrained)
 
 
 def _live_loss(recipe: Recipe, num_identities: int, statistics: CacheStatistics, device: str) -> LiveLoss:
@@ -106,9 +110,11 @@ class PictureTask:
         statistics: CacheStatistics,
         device: str,
         sources: SceneSources | None = None,
+        pretrained: Path | None = None,
     ) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
         self._sources = sources
+        self._public_trunk = _public_trunk(recipe, pretrained, device)
         num_identities = len(cache) if sources is None else sources.num_identities
         self.loss = _live_loss(recipe, num_identities, statistics, device)
         self._trunk: FrozenTrunk | None = None
@@ -134,22 +140,33 @@ class PictureTask:
         return iter(loader(batches, num_workers=num_workers))
 
     def terms(self, network: LiveNetwork, batch: Batch) -> dict[str, Tensor]:
-        """The terms of `LiveLoss`."""
+        """The terms of `LiveLoss`; if the trunk learns, also what keeps its pyramid readable for the joints."""
         images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
         images = images.contiguous(memory_format=torch.channels_last)
-        features = self._frozen_features(network, images)
+        public = self._public_features(network, images)
+        learns = bool(self._recipe.trained_blocks)
         with half_precision(self._device):
+            features = network.backbone.trunk(images) if learns or public is None else public
             outputs = network(images, features)
         found: dict[str, Tensor] = self.loss(outputs, batch)
+        if learns and public is not None:
+            found["joints"] = pyramid_error(features.pyramid, public.pyramid) * self._recipe.keep_joints
         return found
 
-    def _frozen_features(self, network: LiveNetwork, images_BCHW: Tensor) -> MoveNetTaps | None:
-        """The trunk's features where it is frozen and OpenVINO can compute them."""
-        if self._device != "cpu" or self._recipe.trained_blocks or not FrozenTrunk.is_available():
+    def _public_features(self, network: LiveNetwork, images_BCHW: Tensor) -> MoveNetTaps | None:
+        """MoveNet's own features: of the frozen trunk, or beside one that learns; None if nobody needs them."""
+        trunk = self._public_trunk if self._recipe.trained_blocks else network.backbone.trunk
+        if trunk is None:
             return None
-        if self._trunk is None:
-            self._trunk = FrozenTrunk(network.backbone.trunk, num_threads=torch.get_num_threads())
-        return self._trunk(images_BCHW)
+        if self._device == "cpu" and FrozenTrunk.is_available():
+            if self._trunk is None:
+                self._trunk = FrozenTrunk(trunk, num_threads=torch.get_num_threads())
+            return self._trunk(images_BCHW)
+        if not self._recipe.trained_blocks:
+            return None
+        with torch.no_grad(), half_precision(self._device):
+            features: MoveNetTaps = trunk(images_BCHW)
+        return features
 
     def finish(self, network: LiveNetwork) -> None:
         """Centre the embeddings."""
@@ -166,9 +183,10 @@ class VideoTask:
         statistics: CacheStatistics,
         device: str,
         sources: SceneSources | None = None,
+        pretrained: Path | None = None,
     ) -> None:
         self._recipe, self._cache, self._statistics, self._device = recipe, cache, statistics, device
-        self._pictures = PictureTask(recipe, cache, statistics, device, sources)
+        self._pictures = PictureTask(recipe, cache, statistics, device, sources, pretrained)
         self._backdrops = None if sources is None else sources.backdrops
         self.loss = self._pictures.loss
 
@@ -260,6 +278,31 @@ class FlowTask:
 
     def finish(self, network: LiveNetwork) -> None:
         """Nothing."""
+
+
+def pyramid_error(pyramid_BCHW: Tensor, public_BCHW: Tensor) -> Tensor:
+    """Squared difference of two pyramids against the mean square of MoveNet's, per image, then their mean.
+
+    The joint heads, which do not learn, read the pyramid: as long as it stays, the joints do.
+    """
+    public = public_BCHW.float()
+    error_B = (pyramid_BCHW.float() - public).square().mean(dim=(1, 2, 3))
+    return (error_B / public.square().mean(dim=(1, 2, 3)).clamp(min=1e-6)).mean()
+
+
+def _public_trunk(recipe: Recipe, pretrained: Path | None, device: str) -> MoveNetTrunk | None:
+    """MoveNet's own trunk, beside which a trunk learns; None if none is needed.
+
+    Raises:
+        ValueError: It is needed and `pretrained` is missing or of another network.
+    """
+    if not (recipe.trained_blocks and recipe.use_pretrained and recipe.keep_joints):
+        return None
+    if pretrained is None:
+        raise ValueError(f"{recipe.name} trains the trunk beside MoveNet's own: it needs MoveNet's weights")
+    trunk = MoveNetTrunk()
+    trunk.load_pretrained(pretrained)
+    return trunk.requires_grad_(False).eval().to(device)
 
 
 def _tensor(images: Tensor, device: str) -> Tensor:
