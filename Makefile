@@ -20,9 +20,9 @@ TORCH_INDEX_URL ?=
 PINNED := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 SERVE := --editable models/core --editable proto --editable "server[cpu]"
-EVERYTHING := $(SERVE) --editable models --editable export --editable clients/python
+EVERYTHING := $(SERVE) --editable models/evaluation --editable models --editable export --editable clients/python
 SERVE_FILES := constraints.txt models/core/pyproject.toml proto/pyproject.toml server/pyproject.toml
-DEV_FILES := $(SERVE_FILES) pyproject.toml models/pyproject.toml export/pyproject.toml clients/python/pyproject.toml
+DEV_FILES := $(SERVE_FILES) pyproject.toml models/evaluation/pyproject.toml models/pyproject.toml export/pyproject.toml clients/python/pyproject.toml
 
 define check-python
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

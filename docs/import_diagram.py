@@ -14,6 +14,7 @@ DOCUMENT = Path(__file__).with_name("architecture.md")
 DISTRIBUTIONS = (
     "partstream.v1",
     "partstream_core",
+    "partstream_evaluation",
     "partstream_models",
     "partstream_export",
     "partstream_server",

@@ -12,9 +12,9 @@ from pycocotools.coco import COCO
 from partstream_client import Frame, MissingExtraError, NoMaskError, UnknownSizeError
 from partstream_client.convert import parts_to_supervision, to_coco, to_supervision
 from partstream_core import rle
+from partstream_core.coco_keypoints import joints_of
 from partstream_core.joints import JOINTS
 from partstream_core.labels import PARTS
-from partstream_core.readers.keypoints import joints_of
 from partstream_core.results import FrameResult, JointResult, PartResult, PersonResult
 
 SIZE = (12, 9)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from partstream_core.boxes import area, box_of_mask, clip, iou_matrix
 from partstream_core.errors import BundleError, PartstreamError
-from partstream_core.inner_center import edge_points, inner_center
 from partstream_core.labels import FLIP_PAIRS, NUM_PARTS, PALETTE, PARTS, flip_labels
 from partstream_core.nms import non_maximum_suppression
 from partstream_core.schedule import KeyFrameScheduler, ScheduleConfig, ScheduleMode
+from partstream_models.data.inner_center import edge_points, inner_center
 
 Array = NDArray[np.float64]
 integer_boxes = st.tuples(*[st.integers(0, 12)] * 4).map(

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from partstream_core.boxes import iou_matrix
-from partstream_core.metrics.tracking import FrameOverlaps, VideoOverlaps, identity_scores, mots_scores
 from partstream_core.tracker import Detection, Tracker
+from partstream_evaluation.metrics.tracking import FrameOverlaps, VideoOverlaps, identity_scores, mots_scores
 
 Array = NDArray[np.float64]
 PEOPLE = 6

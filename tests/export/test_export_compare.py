@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from partstream_core.masks.truth import read_folders
 from partstream_core.results_io import read_ndjson
+from partstream_evaluation.masks.truth import read_folders
 from partstream_export.cli import main
 from partstream_export.compare.cli import table_of
 from partstream_export.compare.run import compare, time_bundle

@@ -35,6 +35,7 @@ FORBIDDEN_NAMES = {"conclude", "led_on", "learns", "look", "saw", "takes", "told
 DISTRIBUTIONS = (
     "models/partstream_models",
     "models/core/partstream_core",
+    "models/evaluation/partstream_evaluation",
     "export/partstream_export",
     "server/partstream_server",
     "clients/python/partstream_client",

@@ -101,6 +101,7 @@ def needs(name: str, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[st
         ("partstream-server", frozenset({"cpu"})),
         ("partstream-client", frozenset()),
         ("partstream-core", frozenset()),
+        ("partstream-evaluation", frozenset()),
     ],
 )
 def test_nothing_that_the_torch_free_sides_ask_for_asks_for_torch(name: str, extras: frozenset[str]) -> None:

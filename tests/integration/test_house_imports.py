@@ -23,6 +23,7 @@ class Distribution:
 
 DISTRIBUTIONS = [
     Distribution("models/core", "partstream-core", "partstream_core"),
+    Distribution("models/evaluation", "partstream-evaluation", "partstream_evaluation"),
     Distribution("proto", "partstream-proto", "partstream"),
     Distribution("models", "partstream-models", "partstream_models"),
     Distribution("export", "partstream-export", "partstream_export"),

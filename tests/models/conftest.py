@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from partstream_core.ccp import HINTS
+from partstream_evaluation.ccp import HINTS
 from partstream_models.data.photos.cache import HintSource, PhotoCache, training_ids
 
 UInt8Array = NDArray[np.uint8]

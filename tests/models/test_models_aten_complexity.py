@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from partstream_core.complexity import StageCosts, cost_ratio, short_cost_ratio
+from partstream_evaluation.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_models.networks.aten import ATEN, ATEN_DAVIS, ATEN_VIP, ATENConfig
 from partstream_models.networks.complexity import multiply_adds, num_parameters
 from partstream_models.networks.conv_gru import ConvGRUCell

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
 from partstream_core.labels import PARTS, VOID
+from partstream_evaluation.ccp import part_map, read_class_names, read_label_map, validation_ids
 from partstream_models.data.batches import cache_statistics
 from partstream_models.data.photos.cache import (
     HEIGHT,

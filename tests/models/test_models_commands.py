@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from partstream_core.ccp import sha256_of, validation_ids, validation_part_maps
 from partstream_core.labels import PALETTE
+from partstream_evaluation.ccp import sha256_of, validation_ids, validation_part_maps
 from partstream_models.commands import body_hints as validation_hints
 from partstream_models.commands import contact_sheet, part_labels, train
 from partstream_models.data.clips.director import ClipConfig

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from partstream_core.ccp import HINTS, validation_ids
+from partstream_evaluation.ccp import HINTS, validation_ids
 from partstream_models.commands.body_hints import num_different, shipped_hints
 from partstream_models.data.photos.body_hints import PARTS_OF_HINT, HintMaker
 from partstream_models.data.photos.cache import read_photo

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from partstream_core.inner_center import inner_center
 from partstream_core.labels import VOID
 from partstream_models.commands.train import main
 from partstream_models.data.batches import People
 from partstream_models.data.clips.draws import ClipDraws
 from partstream_models.data.clips.views import ViewConfig
+from partstream_models.data.inner_center import inner_center
 from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.readers.record import Frame, Recording
 from partstream_models.data.scenes.scene import Scene

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from partstream_core.labels import PARTS
-from partstream_core.rendered.benchmark import read_benchmark
+from partstream_evaluation.rendered.benchmark import read_benchmark
 from partstream_models.commands.rendered_benchmark import main
 from partstream_models.data.people3d.benchmark import RenderedRecipe, make
 from partstream_models.data.people3d.cache import PeopleWriter, RenderedPeople, RenderedPerson, Traits

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from partstream_core.ccp import HINTS
 from partstream_core.labels import FLIP_PAIRS as PART_PAIRS
 from partstream_core.labels import PARTS, VOID
+from partstream_evaluation.ccp import HINTS
 from partstream_models.data.clips.layers import cut_sprite
 from partstream_models.data.photos.cache import Photo, PhotoCache
 from partstream_models.data.photos.partial_labels import (

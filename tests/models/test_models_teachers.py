@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from partstream_core.ccp import HINT_STRIDE, HINTS
 from partstream_core.labels import VOID
+from partstream_evaluation.ccp import HINT_STRIDE, HINTS
 from partstream_models.commands.teach import main
 from partstream_models.data.photos.partial_labels import PERSON
 from partstream_models.data.scenes.labelled import LabelledPeople, LabelledPicture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from partstream_core.ccp import HINT_STRIDE, HINTS, read_class_names
 from partstream_core.labels import PARTS, VOID
+from partstream_evaluation.ccp import HINT_STRIDE, HINTS, read_class_names
 from partstream_models.data.photos.partial_labels import CARRIED, EITHER_SIDE, PERSON
 from partstream_models.teachers.answers import Answers, Teachers
 from partstream_models.teachers.blazepose import LANDMARK_OF_JOINT, PosedPerson

@@ -151,7 +151,7 @@ def test_a_trunk_learns_beside_the_public_one_which_holds_its_pyramid(
             assert torch.equal(tensors[f"network.{name}"], before) != learns, name
 
 
-def test_a_trunk_that_learns_without_the_public_one_beside_it_is_refused(run: Trainer, tmp_path: Path) -> None:
+def test_a_trunk_that_learns_needs_the_public_one_beside_it(run: Trainer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs MoveNet's weights"):
         run(tmp_path, replace(TINY, name="trunk", trained_blocks=1))
 

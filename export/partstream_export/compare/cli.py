@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from partstream_core.evaluate.runner import EvaluationError, find_executable
+from partstream_evaluation.evaluate.runner import EvaluationError, find_executable
 from partstream_export.compare.run import COUNTS, Row, compare
 
 

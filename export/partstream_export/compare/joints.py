@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from partstream_core.joints import JOINTS
-from partstream_core.readers.clips import read_frames
 from partstream_core.results import FrameResult, JointResult, PersonResult
 from partstream_core.results_io import ndjson_line
+from partstream_evaluation.readers.clips import read_frames
 
 
 def teacher_joints_command(

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from partstream_core.evaluate.runner import EvaluationError, PartstreamCommand
-from partstream_core.masks.evaluate import evaluate
-from partstream_core.masks.score import FolderScores, score_picture, summarise
-from partstream_core.masks.truth import LabelledFolder, read_folders
+from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand
+from partstream_evaluation.masks.evaluate import evaluate
+from partstream_evaluation.masks.score import FolderScores, score_picture, summarise
+from partstream_evaluation.masks.truth import LabelledFolder, read_folders
 from partstream_export.compare.methods import PeopleMasks
 from partstream_export.compare.scenes import people_of, scene, write_scene
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partstream_core.masks.truth import LabelledPicture
+from partstream_evaluation.masks.truth import LabelledPicture
 
 UInt8Array = npt.NDArray[np.uint8]
 

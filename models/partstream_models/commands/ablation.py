@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 import typer
 
-from partstream_core.complexity import StageCosts, cost_ratio, short_cost_ratio
+from partstream_evaluation.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_models.commands.common import (
     DEFAULT_CACHE,
     CacheOption,

@@ -16,7 +16,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from partstream_core.ccp import validation_ids
+from partstream_evaluation.ccp import validation_ids
 from partstream_models.commands.common import DataOption, WeightsOption, hint_source, new_app, run
 from partstream_models.data.photos.cache import read_photo
 
@@ -48,7 +48,7 @@ def validation_hints(
 
 def shipped_hints() -> dict[str, UInt8Array]:
     """The hints that ship with partstream, by photo id."""
-    packed = resources.files("partstream_core").joinpath("data/ccp_validation_hints.npz").read_bytes()
+    packed = resources.files("partstream_evaluation").joinpath("data/ccp_validation_hints.npz").read_bytes()
     with np.load(BytesIO(packed)) as grids:
         return {photo_id: grids[photo_id] for photo_id in grids.files}
 

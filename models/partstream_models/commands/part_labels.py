@@ -14,14 +14,14 @@ import numpy.typing as npt
 import typer
 from PIL import Image
 
-from partstream_core.ccp import (
+from partstream_core.labels import PALETTE
+from partstream_evaluation.ccp import (
     VALIDATION_SHA256,
     read_label_map,
     sha256_of,
     validation_ids,
     validation_part_maps,
 )
-from partstream_core.labels import PALETTE
 from partstream_models.commands.common import DataOption, OptionalWeightsOption, hint_source, new_app, run
 from partstream_models.data.photos.cache import labelled_photos, training_ids
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from partstream_core.inner_center import inner_center
 from partstream_core.labels import NUM_PARTS, PARTS, VOID
 from partstream_models.data.clips.director import ClipConfig
 from partstream_models.data.clips.draw import draw_clip
+from partstream_models.data.inner_center import inner_center
 from partstream_models.data.photos.cache import COUNTS, PhotoCache
 from partstream_models.data.scenes.compose import ComposeConfig, draw_pair
 from partstream_models.data.scenes.draw import SceneConfig, draw_scenes

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import read_label_map
 from partstream_core.labels import VOID
+from partstream_evaluation.ccp import read_label_map
 from partstream_models.data.scenes.labelled import LabelledPicture
 from partstream_models.data.scenes.pictures import PICTURES
 from partstream_models.teachers.answers import Teachers

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import HINT_STRIDE, upsample_hints
 from partstream_core.labels import VOID
+from partstream_evaluation.ccp import HINT_STRIDE, upsample_hints
 from partstream_models.data.photos.partial_labels import EITHER_SIDE, PERSON, teacher_map
 from partstream_models.teachers.limbs import LIMB_OF_ANSWER, bone_distance, same_sides
 from partstream_models.teachers.people import FoundPerson

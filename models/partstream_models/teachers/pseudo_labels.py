@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import HINT_STRIDE, upsample_hints
 from partstream_core.labels import VOID
+from partstream_evaluation.ccp import HINT_STRIDE, upsample_hints
 from partstream_models.networks.movenet import NUM_JOINTS
 from partstream_models.teachers.limbs import SKELETON, bone_distance
 from partstream_models.teachers.part_answers import answers_of

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import HINT_STRIDE
+from partstream_evaluation.ccp import HINT_STRIDE
 from partstream_models.teachers.limbs import LIMB_OF_ANSWER, bone_distance, same_sides
 from partstream_models.teachers.people import FoundPerson
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import part_map, read_class_names, read_label_map
 from partstream_core.labels import PARTS, VOID
+from partstream_evaluation.ccp import part_map, read_class_names, read_label_map
 from partstream_models.data.photos.cache import read_photo
 from partstream_models.data.photos.partial_labels import EITHER_SIDE, mark_carried
 from partstream_models.data.scenes.labelled import LabelledPicture

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from partstream_core.labels import NUM_PARTS
-from partstream_core.metrics.semantic import confusion_matrix, mean_iou
+from partstream_evaluation.metrics.semantic import confusion_matrix, mean_iou
 from partstream_models.data.clips.draw import Clip
 from partstream_models.data.clips.views import ViewConfig, draw_view
 from partstream_models.data.readers.record import Frame, Recording

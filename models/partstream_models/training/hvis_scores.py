@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from partstream_core.labels import VOID
-from partstream_core.metrics.tracking import TrackedFrame, identity_scores, mots_scores, overlaps
 from partstream_core.rle import encode
 from partstream_core.tracker.tracker import Detection, Tracker
+from partstream_evaluation.metrics.tracking import TrackedFrame, identity_scores, mots_scores, overlaps
 from partstream_models.data.batches import MIN_PIXELS
 from partstream_models.data.scenes.scene import Scene
 from partstream_models.networks.hvisnet import HVISNet

@@ -140,7 +140,7 @@ class PictureTask:
         return iter(loader(batches, num_workers=num_workers))
 
     def terms(self, network: LiveNetwork, batch: Batch) -> dict[str, Tensor]:
-        """The terms of `LiveLoss`; if the trunk learns, also what keeps its pyramid readable for the joints."""
+        """The terms of `LiveLoss`; if the trunk learns, also what keeps its pyramid as the joints read it."""
         images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
         images = images.contiguous(memory_format=torch.channels_last)
         public = self._public_features(network, images)
@@ -154,7 +154,7 @@ class PictureTask:
         return found
 
     def _public_features(self, network: LiveNetwork, images_BCHW: Tensor) -> MoveNetTaps | None:
-        """MoveNet's own features: of the frozen trunk, or beside one that learns; None if nobody needs them."""
+        """MoveNet's own features: of the frozen trunk, or beside one that learns; None if not needed."""
         trunk = self._public_trunk if self._recipe.trained_blocks else network.backbone.trunk
         if trunk is None:
             return None

@@ -10,8 +10,8 @@ from partstream_client.frames import Frame
 from partstream_client.people import BoolArray, Part, Person
 from partstream_core import rle
 from partstream_core.boxes import Box, box_of_mask
+from partstream_core.coco_keypoints import CATEGORY_FIELDS, keypoint_fields
 from partstream_core.labels import PARTS
-from partstream_core.readers.keypoints import CATEGORY_FIELDS, keypoint_fields
 
 PERSON_CATEGORY = len(PARTS)
 """`category_id` of people; that of a part is its place in `partstream_core.labels.PARTS`, from 1."""

@@ -9,8 +9,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.composite.motion import FloatArray, Motion
-from partstream_core.composite.paths import CameraConfig, Gait, Waypoint, after, draw_camera, draw_limbs, walk
+from partstream_evaluation.composite.motion import FloatArray, Motion
+from partstream_evaluation.composite.paths import (
+    CameraConfig,
+    Gait,
+    Waypoint,
+    after,
+    draw_camera,
+    draw_limbs,
+    walk,
+)
 from partstream_models.data.clips.layers import Backdrop, Layer, Sprite, cut_sprite, garment
 from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.scenes.augment import random_texture

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.composite.motion import FloatArray
+from partstream_evaluation.composite.motion import FloatArray
 from partstream_models.data.clips.camera import draw_look, film
 from partstream_models.data.clips.director import ClipConfig, Director, Shot
 from partstream_models.data.clips.layers import Float32Array, flow_of, new_canvas, put

@@ -1,6 +1,6 @@
 """What clips are drawn from: people, garments, tables and backdrops, each with its way through the clip.
 
-Where a pixel comes from is worked out by `partstream_core.composite.motion`; here pixels are fetched, fast.
+`partstream_evaluation.composite.motion` works out where a pixel comes from; here pixels are fetched, fast.
 
 Shape suffixes: T frames, H height, W width, C colour channels (RGB), 4 RGB and opacity; a last 2 is (x, y).
 """
@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.composite.motion import Area, FloatArray, Motion, flow, lattice_step, source_map
 from partstream_core.labels import VOID, flip_labels
+from partstream_evaluation.composite.motion import Area, FloatArray, Motion, flow, lattice_step, source_map
 from partstream_models.data.photos.back_views import BEHIND_SHARE, from_behind
 from partstream_models.data.photos.cache import Photo
 from partstream_models.data.photos.partial_labels import CARRIED_SHARE, carried_by

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from partstream_core.ccp import read_label_map, validation_part_maps
-from partstream_core.composite.backdrop import paint_out
-from partstream_core.composite.recipe import BACKDROPS
 from partstream_core.labels import VOID
-from partstream_core.rendered.benchmark import (
+from partstream_evaluation.ccp import read_label_map, validation_part_maps
+from partstream_evaluation.composite.backdrop import paint_out
+from partstream_evaluation.composite.recipe import BACKDROPS
+from partstream_evaluation.rendered.benchmark import (
     BenchmarkPicture,
     PersonFacts,
     PictureTruth,

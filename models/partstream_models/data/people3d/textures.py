@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import read_class_names, read_label_map
+from partstream_evaluation.ccp import read_class_names, read_label_map
 from partstream_models.data.photos.cache import read_photo, training_ids
 
 UInt8Array = npt.NDArray[np.uint8]

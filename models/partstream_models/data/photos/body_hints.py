@@ -1,8 +1,8 @@
 """Body hints for the CCP photos: where two pretrained networks see which part of a body.
 
 BodyPix (MobileNetV1 .75, stride 16, 24 part heat maps) tells left from right and skin from skin; DeepLabV3
-(MobileNetV2, VOC) finds people who are not labelled. `partstream_core.ccp` turns hints and clothes labels
-into part maps. Weights: google-coral/test_data, Apache-2.0.
+(MobileNetV2, VOC) finds people who are not labelled. `partstream_evaluation.ccp` turns hints and clothes
+labels into part maps. Weights: google-coral/test_data, Apache-2.0.
 
 Shape suffixes: B batch, C channels, H height, W width, h and w the hint grid.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from partstream_core.ccp import HINT_STRIDE, HINTS
+from partstream_evaluation.ccp import HINT_STRIDE, HINTS
 from partstream_models.networks.dequantised import Convolution, load_convolutions, run
 
 PARTS_OF_HINT = (

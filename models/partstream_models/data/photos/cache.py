@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from partstream_core.ccp import part_map, read_class_names, read_label_map, validation_ids
+from partstream_evaluation.ccp import part_map, read_class_names, read_label_map, validation_ids
 from partstream_models.data.photos.partial_labels import mark_carried, teacher_map
 
 UInt8Array = npt.NDArray[np.uint8]

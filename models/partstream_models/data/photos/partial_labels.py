@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.ccp import HINT_STRIDE, upsample_hints
 from partstream_core.labels import NUM_PARTS, PARTS, VOID
+from partstream_evaluation.ccp import HINT_STRIDE, upsample_hints
 
 UInt8Array = npt.NDArray[np.uint8]
 

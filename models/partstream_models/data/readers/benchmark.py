@@ -1,6 +1,6 @@
 """The composite benchmark as recordings: made clips of people whom no training run ever sees.
 
-For judging only: `partstream_core.composite` draws the clips from the validation photos.
+For judging only: `partstream_evaluation.composite` draws the clips from the validation photos.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from partstream_core.composite.recipe import Clip, published
-from partstream_core.composite.source import read_source
-from partstream_core.composite.truth import Benchmark, ClipTruth, make_benchmark
+from partstream_evaluation.composite.recipe import Clip, published
+from partstream_evaluation.composite.source import read_source
+from partstream_evaluation.composite.truth import Benchmark, ClipTruth, make_benchmark
 from partstream_models.data.readers.files import read_image
 from partstream_models.data.readers.record import Frame, Recording, rows_of
 

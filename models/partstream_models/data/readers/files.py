@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from partstream_core.labels import NUM_PARTS, VOID
-from partstream_core.readers.images import LabelMap, read_labels
+from partstream_evaluation.readers.images import LabelMap, read_labels
 from partstream_models.data.readers.record import Float32Array, UInt8Array
 
 PART_VALUES = (*range(NUM_PARTS), VOID)

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.metrics.flicker import Changes, carried, changes
 from partstream_core.schedule import FlowSource
+from partstream_evaluation.metrics.flicker import Changes, carried, changes
 from partstream_server.benchmarks.compare.ratio import with_ratios
 from partstream_server.benchmarks.compare.run import Cost, run_clip
 from partstream_server.benchmarks.compare.variants import Variant

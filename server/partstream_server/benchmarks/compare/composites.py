@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from partstream_core.composite.evaluate import AP_THRESHOLD
-from partstream_core.composite.plan import draw_plan
-from partstream_core.composite.recipe import published
-from partstream_core.composite.render import render_flow
-from partstream_core.composite.score import ClipOverlaps, clip_overlaps, score, truth_frames
-from partstream_core.composite.source import read_source
-from partstream_core.composite.truth import ClipTruth, make_benchmark
 from partstream_core.labels import NUM_PARTS
-from partstream_core.metrics.flicker import Changes, changes, steady
-from partstream_core.metrics.semantic import confusion_matrix, mean_iou
+from partstream_evaluation.composite.evaluate import AP_THRESHOLD
+from partstream_evaluation.composite.plan import draw_plan
+from partstream_evaluation.composite.recipe import published
+from partstream_evaluation.composite.render import render_flow
+from partstream_evaluation.composite.score import ClipOverlaps, clip_overlaps, score, truth_frames
+from partstream_evaluation.composite.source import read_source
+from partstream_evaluation.composite.truth import ClipTruth, make_benchmark
+from partstream_evaluation.metrics.flicker import Changes, changes, steady
+from partstream_evaluation.metrics.semantic import confusion_matrix, mean_iou
 from partstream_server.benchmarks.compare.ratio import with_ratios
 from partstream_server.benchmarks.compare.run import ClipRun, Cost, run_clip
 from partstream_server.benchmarks.compare.variants import Variant

@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from partstream_core.composite.plan import draw_plan
-from partstream_core.composite.recipe import published
-from partstream_core.composite.render import render_flow
-from partstream_core.composite.source import read_source
-from partstream_core.composite.truth import make_benchmark
-from partstream_core.metrics.flicker import carried
+from partstream_evaluation.composite.plan import draw_plan
+from partstream_evaluation.composite.recipe import published
+from partstream_evaluation.composite.render import render_flow
+from partstream_evaluation.composite.source import read_source
+from partstream_evaluation.composite.truth import make_benchmark
+from partstream_evaluation.metrics.flicker import carried
 from partstream_server.engine import Engine, create_engine
 from partstream_server.media import open_video
 from partstream_server.pipeline.engine_request import Steps

@@ -19,10 +19,10 @@ import numpy.typing as npt
 import typer
 from PIL import Image
 
-from partstream_core.composite.recipe import published
-from partstream_core.composite.source import read_source
-from partstream_core.composite.truth import Benchmark, make_benchmark
 from partstream_core.tracker.match import cosine_distance
+from partstream_evaluation.composite.recipe import published
+from partstream_evaluation.composite.source import read_source
+from partstream_evaluation.composite.truth import Benchmark, make_benchmark
 from partstream_server.engine import Engine, create_engine
 from partstream_server.pipeline.inference import InferConfig, infer
 from partstream_server.pipeline.session import drive

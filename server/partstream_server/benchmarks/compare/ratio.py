@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from partstream_core.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
+from partstream_evaluation.complexity import StageCosts, cost_ratio, short_cost_ratio
 from partstream_server.benchmarks.compare.run import Cost
 from partstream_server.benchmarks.compare.variants import Variant
 

@@ -1,0 +1,1 @@
+"""Measures what partstream finds against truth: metrics, benchmarks, readers of data sets and reports."""
