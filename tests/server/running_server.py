@@ -81,6 +81,7 @@ def serving(
 ) -> Iterator[Running]:
     """Run a server; the options are settings. Without an engine it opens one of its own."""
     work_dir.mkdir(parents=True, exist_ok=True)
+    options.setdefault("data_dir", work_dir.with_name(f"{work_dir.name}-data"))
     settings = Settings(temp_dir=work_dir, **options)
     app = create_app(settings, engine, on_failure=on_failure)
     server = uvicorn.Server(server_config(app, settings))

@@ -7,6 +7,8 @@ table of all settings that `docs/settings.md` shows.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import ipaddress
 import os
@@ -192,6 +194,29 @@ class Settings(BaseSettings):
     source_folder: DirectoryPath | None = Field(
         default=None, description="Folder whose files may be pulled as file URLs; empty: none."
     )
+    data_dir: Path | None = Field(
+        default=None,
+        description="Directory that jobs and their results are kept in; one server has it at a time; "
+        "empty: `partstream` in the user's data directory.",
+    )
+    job_workers: int = Field(default=1, ge=1, le=64, description="Jobs in work at the same time.")
+    job_ttl_s: float = Field(
+        default=7 * 86400.0, gt=0, description="How long a job and its results are kept after its end."
+    )
+    job_quota_mb: int = Field(
+        default=20_480, ge=1, description="Disk that the jobs of one key may take, in MB."
+    )
+    max_jobs: int = Field(default=100, ge=1, description="Jobs of one key that may wait or be in work.")
+    webhook_hosts: str = Field(
+        default="",
+        description="Hosts that may be called when a job is over, such as `*.example.com`, separated by "
+        "commas; empty: none. `PARTSTREAM_SOURCE_PRIVATE` counts for them too.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret that signs these calls: base64 of at least 16 bytes, after `whsec_` "
+        "(Standard Webhooks).",
+    )
     resume_secret: SecretStr | None = Field(
         default=None,
         min_length=16,
@@ -240,6 +265,10 @@ class Settings(BaseSettings):
                 f"{self.host} can be reached from other machines and the service asks for no key; set "
                 f"{PREFIX}API_KEYS, or pass --allow-remote or set {PREFIX}ALLOW_REMOTE=1 if that is meant",
             )
+        try:
+            self.webhook_key()
+        except ValueError as error:
+            raise FieldError("webhook_secret", str(error)) from None
         if (self.tls_cert is None) != (self.tls_key is None):
             lone, other = ("tls_cert", "TLS_KEY") if self.tls_cert else ("tls_key", "TLS_CERT")
             raise FieldError(lone, f"set {PREFIX}{other} too")
@@ -249,6 +278,31 @@ class Settings(BaseSettings):
         """The keys of both settings."""
         listed = self.api_keys.get_secret_value() if self.api_keys else ""
         return KeyRing.load(listed, self.api_keys_file)
+
+    def webhook_key(self) -> bytes:
+        """The key that signs webhook messages; empty where there is none.
+
+        Raises:
+            ValueError: The secret is no base64 of at least 16 bytes.
+        """
+        if self.webhook_secret is None:
+            return b""
+        text = self.webhook_secret.get_secret_value().removeprefix("whsec_")
+        try:
+            key = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            raise ValueError("it must be base64, with or without whsec_ before it") from None
+        if len(key) < 16:
+            raise ValueError(f"it must hold at least 16 bytes, not {len(key)}")
+        return key
+
+    @property
+    def jobs_dir(self) -> Path:
+        """Where jobs are kept."""
+        if self.data_dir is not None:
+            return self.data_dir / "jobs"
+        home = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_DATA_HOME")
+        return (Path(home) if home else Path.home() / ".local" / "share") / "partstream" / "jobs"
 
     @property
     def work_dir(self) -> Path:

@@ -29,30 +29,32 @@ class VideoReader:
     Use as a context manager, or call `close`.
     """
 
-    def __init__(self, source: PictureSource, limits: MediaLimits, *, every: int = 1) -> None:
+    def __init__(self, source: PictureSource, limits: MediaLimits, *, every: int = 1, first: int = 0) -> None:
         """Decode the first frame.
 
         Args:
             source: Closed by this reader.
             limits: Checked again at each frame, as headers may lie.
             every: Only frames whose index is a multiple of this are converted and yielded.
+            first: And only frames from this index on.
 
         Raises:
             NoFramesError: Nothing in the source can be decoded.
         """
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
-        self._source, self._limits, self._every = source, limits, every
+        self._source, self._limits = source, limits
+        self._every, self._from = every, first
         self._pictures = source.pictures()
         self._num_frames = 0
         self._start_s = self._time_s = self._end_s = 0.0
-        first = next(self._pictures, None)
-        if first is None:
+        picture = next(self._pictures, None)
+        if picture is None:
             raise NoFramesError("the file holds no frame that can be decoded")
-        image = first.read()
+        image = picture.read()
         self._height, self._width = image.shape[:2]
         limits.check_size(self._width, self._height)
-        self._first: Picture | None = Picture(first.time_s, first.duration_s, lambda: image)
+        self._first: Picture | None = Picture(picture.time_s, picture.duration_s, lambda: image)
         self._motion: BlockMotion | None = None
         self._num_unread = 0
 
@@ -72,9 +74,13 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         if self._first is not None:
             first, self._first = self._first, None
-            yield self._number(first)
+            if self._from == 0:
+                yield self._number(first)
+            else:
+                self._tick(first)
+                self._moved(first)
         for picture in self._pictures:
-            if self._num_frames % self._every:
+            if self._num_frames % self._every or self._num_frames < self._from:
                 self._tick(picture)
                 self._moved(picture)
             else:
@@ -130,6 +136,7 @@ def open_video(
     limits: MediaLimits | None = None,
     *,
     every: int = 1,
+    first: int = 0,
     motion: bool = False,
 ) -> VideoReader:
     """A reader of a video, an image, or a folder of images.
@@ -138,6 +145,7 @@ def open_video(
         source: A path, or a seekable binary file, which the reader closes.
         limits: What is accepted; the defaults bound only the size of a frame.
         every: Read only every so many frames.
+        first: Read only frames from this index on.
         motion: Read the motion of blocks, too, where the codec tells it.
 
     Raises:
@@ -151,7 +159,7 @@ def open_video(
     else:
         opened = _open_file(source, limits, motion)
     try:
-        return VideoReader(opened, limits, every=every)
+        return VideoReader(opened, limits, every=every, first=first)
     except BaseException:
         opened.close()
         raise

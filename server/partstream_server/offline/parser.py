@@ -1,48 +1,21 @@
-"""Parses one source: a video, an image or a folder of images in, results out.
-
-    decode | features (backbone, flow) | heads (detections, masks) | finish (identities, encoding)
-
-Each of the four is on a thread of its own, a few frames ahead of the next; the last is the caller's.
-"""
+"""Parses one source: a video, an image or a folder of images in, results out."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import BinaryIO, Self
 
-from partstream_core.errors import MediaError, OptionError
+from partstream_core.errors import OptionError
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.engine import Engine
 from partstream_server.media import Frame, MediaLimits, VideoReader, open_video
-from partstream_server.offline.prefetch import Prefetch
-from partstream_server.pipeline.features import FrameFeatures
+from partstream_server.offline.frame_pipeline import FramePipeline, ParsedPicture
 from partstream_server.pipeline.parse_options import ParseOptions, model_info
-from partstream_server.pipeline.session import FrameInference, Session, SessionConfig, drive
+from partstream_server.pipeline.session import Session, SessionConfig
 from partstream_server.pipeline.stage_times import StageClock
-from partstream_server.pipeline.values import LabelMaps
-
-T = TypeVar("T")
-
-_DECODED_AHEAD = 3
-_AHEAD = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedPicture:
-    """A frame of the source and what was found in it."""
-
-    frame: Frame
-    result: FrameResult | None
-    """None for a frame that was passed over."""
-    maps: LabelMaps | None
-    """The n-th person of `result.people` is n in them."""
 
 
 class MediaParser:
@@ -83,18 +56,9 @@ class MediaParser:
         """
         options = options or ParseOptions()
         self.model = model_info(engine)
-        self._engine, self._clock = engine, clock or StageClock()
-        manifest = engine.bundle.manifest
         schedule = options.schedule_for(engine)
-        config = SessionConfig(
-            score_threshold=options.score_threshold,
-            every=options.every,
-            masks=options.masks,
-            joints=options.joints,
-            schedule=schedule,
-        )
-        self._session = Session(manifest, config, clock=self._clock, keeps_pixels=with_pixels)
-        self._with_pixels = with_pixels
+        config = session_config(options, schedule)
+        session = Session(engine.bundle.manifest, config, clock=clock, keeps_pixels=with_pixels)
         limits, every = limits or MediaLimits(), 1 if with_skipped else options.every
         self._reader = open_video(source, limits, every=every, motion=schedule.flow is FlowSource.CODEC)
         if with_pixels:
@@ -104,15 +68,10 @@ class MediaParser:
             except OptionError:
                 self._reader.close()
                 raise
-        frames = _first(self._reader, options.max_frames)
-        self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
-        self._closing = threading.Event()
-        self._stages: list[Prefetch[Any]] = [self._frames]
-        self._inferred: Iterable[Frame | FrameInference] = self._run_heads(self._compute_features())
-        if overlapped and self._session.overlaps:
-            self._inferred = self._on_thread(
-                self._run_heads(self._on_thread(self._compute_features(), "features")), "heads"
-            )
+        frames = first_frames(self._reader, options.max_frames)
+        self._pipeline = FramePipeline(
+            frames, session, engine, overlapped=overlapped, with_pixels=with_pixels
+        )
 
     @property
     def video(self) -> VideoInfo:
@@ -120,65 +79,11 @@ class MediaParser:
         return self._reader.info
 
     def __iter__(self) -> Iterator[ParsedPicture]:
-        for inferred in self._inferred:
-            if isinstance(inferred, Frame):
-                yield ParsedPicture(inferred, None, None)
-            else:
-                parsed = self._session.finish_frame(inferred)
-                yield ParsedPicture(inferred.frame, parsed.result, parsed.maps)
-
-    def _on_thread(self, values: Iterable[T], name: str) -> Prefetch[T]:
-        stage = Prefetch(values, ahead=_AHEAD, name=name)
-        self._stages.append(stage)
-        return stage
-
-    def _run_heads(self, featured: Iterable[Frame | FrameFeatures]) -> Iterator[Frame | FrameInference]:
-        """Every frame in order: read, or as it is where it is passed over."""
-        for one in featured:
-            if isinstance(one, Frame):
-                yield one
-            else:
-                yield drive(self._session.run_heads(one), self._engine, clock=self._clock)
-
-    def _compute_features(self) -> Iterator[Frame | FrameFeatures]:
-        """Every frame in order: ready to be parsed, or as it is where it is passed over."""
-        waiting: deque[Frame | FrameFeatures] = deque()
-        failure: MediaError | None = None
-        frames = iter(self._frames)
-        while True:
-            try:
-                frame = next(frames, None)
-            except MediaError as error:  # the frames before it that wait are answered first
-                frame, failure = None, error
-            if frame is None:
-                break
-            waiting.append(frame if self._with_pixels else frame.without_pixels())
-            steps = self._session.compute_features(frame, time.monotonic() * 1000)
-            yield from self._in_order(waiting, drive(steps, self._engine, clock=self._clock))
-        if not self._closing.is_set():
-            last = drive(self._session.flush_features(), self._engine, clock=self._clock)
-            yield from self._in_order(waiting, last)
-        if failure is not None:
-            raise failure
-
-    def _in_order(
-        self, waiting: deque[Frame | FrameFeatures], many: Sequence[FrameFeatures]
-    ) -> Iterator[Frame | FrameFeatures]:
-        """What need not wait any longer: up to the first frame that is to be parsed and not ready."""
-        ready = {one.frame.index: one for one in many}
-        for at, frame in enumerate(waiting):
-            if isinstance(frame, Frame) and frame.index in ready:
-                waiting[at] = ready[frame.index]
-        while waiting and (
-            isinstance(waiting[0], FrameFeatures) or not self._session.is_parsed(waiting[0].index)
-        ):
-            yield waiting.popleft()
+        yield from self._pipeline
 
     def close(self) -> None:
         """Stop decoding and release the source."""
-        self._closing.set()
-        for stage in self._stages:
-            stage.close()
+        self._pipeline.close()
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -188,6 +93,17 @@ class MediaParser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def session_config(options: ParseOptions, schedule: ScheduleConfig) -> SessionConfig:
+    """What the session of a file is asked for."""
+    return SessionConfig(
+        score_threshold=options.score_threshold,
+        every=options.every,
+        masks=options.masks,
+        joints=options.joints,
+        schedule=schedule,
+    )
 
 
 def _num_waiting(schedule: ScheduleConfig, every: int, max_frames: int | None) -> int:
@@ -232,7 +148,7 @@ def parse_media(
                 yield picture.result
 
 
-def _first(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
+def first_frames(reader: VideoReader, max_frames: int | None) -> Iterator[Frame]:
     """Frames of a reader up to a number of the source's frames, and no frame decoded beyond it."""
     for frame in reader:
         if max_frames is not None and frame.index >= max_frames:

@@ -24,8 +24,8 @@ from partstream_core.labels import PALETTE
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import mots_lines, ndjson_line
 from partstream_server.media.video_writer import VideoWriter
+from partstream_server.offline.frame_pipeline import ParsedPicture
 from partstream_server.offline.overlay import draw
-from partstream_server.offline.parser import ParsedPicture
 from partstream_server.pipeline.values import LabelMaps, MapArray
 
 _FAST = 1
@@ -122,6 +122,16 @@ def part_png(part_HW: MapArray) -> bytes:
     picture = PillowImage.fromarray(np.ascontiguousarray(part_HW), "P")
     picture.putpalette(PALETTE.tobytes())
     file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=_FAST)
+    return file.getvalue()
+
+
+def identity_png(result: FrameResult, maps: LabelMaps) -> bytes:
+    """A 16-bit PNG whose pixels are identities, 0 where nobody is."""
+    table = np.zeros(len(result.people) + 1, np.uint16)
+    table[1:] = [person.identity for person in result.people]
+    file = io.BytesIO()
+    picture = PillowImage.fromarray(np.ascontiguousarray(table[maps.person_HW]))
     picture.save(file, "PNG", compress_level=_FAST)
     return file.getvalue()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from anyio import to_thread
 from fastapi import FastAPI
 
 from partstream_core.errors import PartstreamError
@@ -15,7 +16,7 @@ from partstream_server import __version__
 from partstream_server.config.settings import Settings
 from partstream_server.engine import DeviceOptions, Engine, create_engine
 from partstream_server.pipeline.session import warm_up
-from partstream_server.rest import pages, parse, sources, status, websocket
+from partstream_server.rest import jobs, pages, parse, sources, status, websocket
 from partstream_server.rest.access_log import Observer
 from partstream_server.rest.authentication import Guard
 from partstream_server.rest.head import Heads
@@ -53,10 +54,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if engine is not None:
+            await to_thread.run_sync(service.start_jobs)
             try:
                 yield
             finally:
                 await service.sources.close()
+                await to_thread.run_sync(service.jobs.close)
                 service.close_streams()
             return
         loading = asyncio.create_task(_load(service, opener_of(settings), on_failure))
@@ -65,6 +68,7 @@ def create_app(
         finally:
             await loading
             await service.sources.close()
+            await to_thread.run_sync(service.jobs.close)
             service.close()
 
     app = FastAPI(
@@ -84,6 +88,7 @@ def create_app(
     app.include_router(parse.router)
     app.include_router(websocket.router)
     app.include_router(sources.router)
+    app.include_router(jobs.router)
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access, hosts=HostRule.of(settings))
     app.add_middleware(Observer, metrics=service.metrics, tracing=tracing)
@@ -117,6 +122,7 @@ async def _load(
     """Load the engine; a failure is told, so that whoever runs the application can end it."""
     try:
         await service.load(opener)
+        await to_thread.run_sync(service.start_jobs)
     except PartstreamError as error:
         fields = {"code": error.code, "detail": str(error)}
         _log.error("the engine cannot be opened", extra={"fields": fields})

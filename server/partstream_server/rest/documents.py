@@ -46,6 +46,47 @@ class Models(BaseModel):
     models: list[Model]
 
 
+class JobProgress(BaseModel):
+    """How far the parsing of a job is."""
+
+    num_frames: int
+    """Frames of the source, parsed or passed over."""
+    num_results: int
+    expected_frames: int | None
+    share: float | None
+    frames_per_second: float | None
+    left_s: float | None
+
+
+class JobDocument(BaseModel):
+    """A job as it is now."""
+
+    id: str
+    state: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: JobProgress
+    options: dict[str, Any]
+    url: str | None
+    webhook: str | None
+    video: dict[str, Any] | None
+    model: dict[str, Any] | None
+    outputs: list[str]
+    results: dict[str, str]
+    """Path of each output of a job that is done."""
+    problem: dict[str, str] | None
+    """`code` and `detail` of a job that failed."""
+
+
+class JobList(BaseModel):
+    """A page of the jobs of a key, newest first."""
+
+    jobs: list[JobDocument]
+    next: str | None
+    """What the next page is asked for as `before`; null on the last one."""
+
+
 class Problem(BaseModel):
     """What went wrong (RFC 9457); `code` is stable."""
 

@@ -1,10 +1,10 @@
-"""What /docs says about POST /parse, whose body and answers FastAPI cannot see."""
+"""What /docs says about bodies and answers that FastAPI cannot see."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from partstream_server.rest.documents import Problem
+from partstream_server.rest.documents import JobDocument, Problem
 from partstream_server.rest.problems import PROBLEM_TYPE
 from partstream_server.service.errors import ERROR_TABLE
 
@@ -40,6 +40,15 @@ PARSE_BODY: Final[dict[str, Any]] = {
         },
     }
 }
+
+
+def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The answers of these errors, by status."""
+    return {
+        row.http: {"description": row.title, "model": Problem, "content": {PROBLEM_TYPE: {}}}
+        for row in (ERROR_TABLE[code] for code in codes)
+    }
+
 
 _FRAME: Final[dict[str, Any]] = {
     "type": "object",
@@ -79,12 +88,43 @@ PARSE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             "application/zip": {"schema": _FILE},
         },
     },
-    **{
-        codes.http: {
-            "description": codes.title,
-            "model": Problem,
-            "content": {PROBLEM_TYPE: {}},
-        }
-        for codes in (ERROR_TABLE[code] for code in _PARSE_CODES)
-    },
+    **_problems(*_PARSE_CODES),
+}
+
+JOB_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "A video or an image, as for /parse, or where it is downloaded from.",
+        "content": PARSE_BODY["requestBody"]["content"]
+        | {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"url": {"type": "string", "maxLength": 4096}},
+                    "required": ["url"],
+                }
+            }
+        },
+    }
+}
+JOB_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The job that this Idempotency-Key made before.", "model": JobDocument},
+    **_problems(
+        "malformed_upload",
+        "source_forbidden",
+        "upload_timeout",
+        "idempotency_conflict",
+        "upload_too_large",
+        "unsupported_media_type",
+        "not_a_video",
+        "jobs_unavailable",
+        "disk_quota_exceeded",
+    ),
+}
+RESULT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": _FILE}}},
+    206: {"description": "The part of it that Range asks for."},
+    304: {"description": "It is the one that If-None-Match names."},
+    416: {"description": "It has no such range."},
+    **_problems("not_found", "job_unfinished"),
 }

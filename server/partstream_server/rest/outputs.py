@@ -6,30 +6,23 @@ forms grow in a file.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import zipfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-
-import numpy as np
-from PIL import Image
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.overlay import draw
-from partstream_server.offline.result_folder import part_png
+from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.service.file_parse import Job, OpenJob, Parsed
 
 Lines: TypeAlias = Generator[bytes, None, None]
 Steps: TypeAlias = Generator[None, None, None]
-
-_FAST: Final = 1
-"""Deflate level of label maps: they are large and simple."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +88,7 @@ def write_archive(job: Job, path: Path) -> Steps:
                 name = f"{parsed.result.index:06}.png"
                 with source.clock.stage("write"):
                     archive.writestr(f"parts/{name}", part_png(parsed.maps.part_HW))
-                    archive.writestr(f"identities/{name}", identity_png(parsed))
+                    archive.writestr(f"identities/{name}", identity_png(parsed.result, parsed.maps))
                 _append(file, parsed)
                 yield
         _join(source, frames, document)
@@ -112,18 +105,7 @@ MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/
 """All forms, the usual one first."""
 
 
-def identity_png(parsed: Parsed) -> bytes:
-    """A 16-bit PNG whose pixels are identities, 0 where nobody is."""
-    table = np.zeros(len(parsed.result.people) + 1, np.uint16)
-    table[1:] = [person.identity for person in parsed.result.people]
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(table[parsed.maps.person_HW])).save(
-        file, "PNG", compress_level=_FAST
-    )
-    return file.getvalue()
-
-
-def _append(file: io.BufferedWriter, parsed: Parsed) -> None:
+def _append(file: BinaryIO, parsed: Parsed) -> None:
     file.write(b"," if file.tell() else b"")
     file.write(ndjson_line(parsed.result).encode())
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.functional_validators import BeforeValidator
+from starlette.requests import Request
 
-from partstream_core.errors import OptionError
+from partstream_core.errors import OptionError, UploadTooLargeError
 from partstream_server.pipeline.parse_options import FrameOptions
 from partstream_server.rest.problems import first_option_error
 from partstream_server.streams import Policy, StreamConfig
 from partstream_server.streams.errors import ConfigMissingError
 
 M = TypeVar("M", bound=BaseModel)
+_MAX_BODY_BYTES: Final = 64 * 1024
 
 
 def _token(value: object) -> object:
@@ -110,6 +112,30 @@ def checked(model: type[M], document: dict[str, Any]) -> M:
         return model.model_validate(document)
     except ValidationError as error:
         raise first_option_error(error.errors(), tuple(model.model_fields)) from None
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        OptionError: It is none.
+        UploadTooLargeError: It is too long.
+    """
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if declared != "application/json":
+        raise OptionError(f"send application/json, not {declared or 'a body without a type'}")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MAX_BODY_BYTES:
+            raise UploadTooLargeError(f"the body may have {_MAX_BODY_BYTES} bytes")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise OptionError("the body is no JSON") from None
+    if not isinstance(document, dict):
+        raise OptionError("the body is no JSON object")
+    return document
 
 
 def _parse(text: str | None) -> dict[str, Any] | None:

@@ -13,11 +13,11 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from partstream_core.errors import OptionError, PartstreamError, UploadTooLargeError
+from partstream_core.errors import PartstreamError
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.messages import item_message, opened_message
 from partstream_server.rest.problems import problem_response
-from partstream_server.rest.requests import StreamOptions, checked
+from partstream_server.rest.requests import StreamOptions, checked, read_json
 from partstream_server.rest.streaming import Body, StreamedResponse
 from partstream_server.rest.websocket import NORMAL
 from partstream_server.security.keys import presented_key
@@ -27,7 +27,6 @@ from partstream_server.sources.manager import Pulled
 from partstream_server.sources.source import Follower
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
-_MAX_BODY_BYTES: Final = 64 * 1024
 _QUIET_S: Final = 15.0
 """A comment goes out where nothing else did for so long, so that a client that left is noticed."""
 
@@ -74,7 +73,7 @@ async def start(request: Request, response: Response) -> SourceDocument:
         request.headers.get("host"),
         allowed=service.settings.allowed_origins.split(","),
     )
-    asked = checked(SourceRequest, await _json(request))
+    asked = checked(SourceRequest, await read_json(request))
     pulled = service.sources.start(asked.url, asked.config(), account_of(request), reconnect=asked.reconnect)
     response.headers["Location"] = f"/v1/sources/{pulled.source.source_id}"
     return _document(pulled)
@@ -201,30 +200,6 @@ def _document(pulled: Pulled) -> SourceDocument:
         num_connections=source.num_connections,
         stream_id=source.stream.opened.stream_id,
     )
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """The body as a JSON object.
-
-    Raises:
-        OptionError: It is none.
-        UploadTooLargeError: It is too long.
-    """
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if declared != "application/json":
-        raise OptionError(f"send application/json, not {declared or 'a body without a type'}")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise UploadTooLargeError(f"the body may have {_MAX_BODY_BYTES} bytes")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise OptionError("the body is no JSON") from None
-    if not isinstance(document, dict):
-        raise OptionError("the body is no JSON object")
-    return document
 
 
 def _text(message: dict[str, Any]) -> str:

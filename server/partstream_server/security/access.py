@@ -8,6 +8,7 @@ from typing import Final
 
 from partstream_server.config.api_keys import KeyRing
 from partstream_server.config.settings import Settings
+from partstream_server.security.errors import KeyWrongError
 from partstream_server.security.keys import holder, presented_key
 from partstream_server.security.limits import FrameQuota, RateLimit
 
@@ -91,6 +92,16 @@ class Access:
             KeyMissingError, KeyWrongError: The caller is not let in.
         """
         return self._accounts[holder(self._ring, key) if self.asks_for_key else ANYONE]
+
+    def named(self, name: str) -> Account:
+        """The account of a key's holder.
+
+        Raises:
+            KeyWrongError: There is no such key any more.
+        """
+        if name not in self._accounts:
+            raise KeyWrongError(f"there is no key of {name} any more")
+        return self._accounts[name]
 
     def admit(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> Account:
         """The account of a caller, with this request counted.

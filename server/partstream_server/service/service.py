@@ -14,13 +14,16 @@ from starlette.requests import Request
 from partstream_core.errors import PartstreamError
 from partstream_server.config.settings import Settings
 from partstream_server.engine.base import Engine
+from partstream_server.jobs.errors import JobsUnavailableError
+from partstream_server.jobs.manager import JobHooks, Jobs, JobsConfig
 from partstream_server.media import MediaLimits
 from partstream_server.security.access import Access
 from partstream_server.service.admission import Gate, Openings
 from partstream_server.service.drain import Drain
-from partstream_server.service.errors import NotReadyError
+from partstream_server.service.errors import NotReadyError, as_partstream_error
 from partstream_server.service.metrics import Metrics
 from partstream_server.service.tracing import Tracing
+from partstream_server.sources.address import Rules
 from partstream_server.sources.manager import Sources, rules_of
 from partstream_server.streams import HubConfig, StreamHub
 
@@ -51,6 +54,7 @@ class Service:
         self._hub: StreamHub | None = None
         self._failure: PartstreamError | None = None
         self.sources = Sources(lambda: self.hub, rules_of(settings), self.limits, most=settings.max_sources)
+        self.jobs = Jobs(jobs_config(settings, self.limits), self._job_hooks())
         if engine is not None:
             self._use(engine)
 
@@ -121,6 +125,27 @@ class Service:
         self.metrics.show_model(engine)
         self.loaded.set()
 
+    def _job_hooks(self) -> JobHooks:
+        def use_frame(owner: str) -> None:
+            self.access.named(owner).use_frame()
+            self.metrics.frames.inc()
+
+        return JobHooks(
+            engine=lambda: self.engine,
+            use_frame=use_frame,
+            yields=lambda: self._hub is not None and self._hub.is_busy,
+            problem=job_problem,
+        )
+
+    def start_jobs(self) -> None:
+        """Go on with jobs that were submitted before; a directory that cannot be used is logged."""
+        if not self.jobs.has_store:
+            return
+        try:
+            self.jobs.start()
+        except JobsUnavailableError as error:
+            _log.warning("jobs are not run", extra={"fields": {"reason": str(error)}})
+
     async def drain_streams(self, grace_s: float) -> None:
         """Let the clients of all live streams leave; close those that have not."""
         if self._hub is not None:
@@ -138,6 +163,34 @@ class Service:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+def jobs_config(settings: Settings, limits: MediaLimits) -> JobsConfig:
+    """How settings want jobs to be kept and run."""
+    hosts = tuple(host for one in settings.webhook_hosts.split(",") if (host := one.strip()))
+    return JobsConfig(
+        directory=settings.jobs_dir,
+        num_workers=settings.job_workers,
+        lifetime_s=settings.job_ttl_s,
+        quota_bytes=settings.job_quota_mb << 20,
+        max_unfinished=settings.max_jobs,
+        max_bytes=settings.max_upload_bytes,
+        limits=limits,
+        sources=rules_of(settings),
+        webhook_hosts=Rules(hosts, settings.source_private),
+        webhook_key=settings.webhook_key(),
+    )
+
+
+def job_problem(error: BaseException) -> dict[str, str]:
+    """Why a job failed, as it may be shown."""
+    known = as_partstream_error(error)
+    if known is None:
+        return {
+            "code": "internal_error",
+            "detail": "something went wrong inside the service; its log holds the details",
+        }
+    return {"code": known.code, "detail": str(known)}
 
 
 def _hub_config(settings: Settings, limits: MediaLimits) -> HubConfig:

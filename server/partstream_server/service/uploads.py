@@ -39,10 +39,10 @@ class UploadLimits:
     """Least bytes a second on average, once `timeout_s` has passed; 0: any."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """The limits that settings describe."""
+    def of(cls, settings: Settings, *, max_bytes: int | None = None) -> Self:
+        """The limits that settings describe, with fewer bytes where that is asked for."""
         return cls(
-            max_bytes=settings.max_upload_bytes,
+            max_bytes=min(settings.max_upload_bytes, max_bytes or settings.max_upload_bytes),
             timeout_s=settings.upload_timeout_s,
             min_rate=settings.min_upload_rate,
         )

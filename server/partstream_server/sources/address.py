@@ -60,10 +60,17 @@ def check_url(url: str, rules: Rules) -> SplitResult:
         raise OptionError(f"url: rtsp:, http:, https: and file: are pulled, not {parts.scheme or url!r}")
     if not parts.hostname or port == 0:
         raise OptionError("url: it names no host")
-    host = parts.hostname.rstrip(".").lower()
-    if not any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in rules.hosts):
-        raise SourceForbiddenError(f"{host} is not among the hosts that PARTSTREAM_SOURCE_HOSTS allows")
+    if not host_is_allowed(parts.hostname, rules):
+        raise SourceForbiddenError(
+            f"{parts.hostname} is not among the hosts that PARTSTREAM_SOURCE_HOSTS allows"
+        )
     return parts
+
+
+def host_is_allowed(host: str, rules: Rules) -> bool:
+    """Whether a pattern of the rules fits a host name or address."""
+    host = host.rstrip(".").lower()
+    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in rules.hosts)
 
 
 def file_of(parts: SplitResult, rules: Rules) -> Path:

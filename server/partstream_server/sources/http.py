@@ -63,6 +63,11 @@ class HttpBody(io.RawIOBase):
             self._socket.close()
             raise SourceFailedError(f"{host}: {error}") from None
 
+    @property
+    def declared_bytes(self) -> int | None:
+        """Length of the body as the server declares it."""
+        return self._answer.length
+
     def readable(self) -> bool:
         """Whether it can be read: always."""
         return True

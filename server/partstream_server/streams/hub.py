@@ -101,6 +101,11 @@ class StreamHub:
         )
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a stream waits for its turn."""
+        return len(self._turns) > 0
+
+    @property
     def streams(self) -> tuple[OpenStream, ...]:
         """The streams that are open."""
         return tuple(

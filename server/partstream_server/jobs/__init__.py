@@ -1,0 +1,1 @@
+"""Jobs: files parsed in the background, kept in a data directory, resumed after a restart."""

@@ -1,0 +1,151 @@
+"""Writes the outputs of a job from its stored results: nothing is parsed a second time."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from partstream_core import rle
+from partstream_core.errors import OptionError
+from partstream_core.labels import PARTS
+from partstream_core.results import FrameResult
+from partstream_core.results_io import read_ndjson
+from partstream_server.jobs.records import Output
+from partstream_server.media import MediaLimits, open_video
+from partstream_server.media.video_writer import VideoWriter
+from partstream_server.offline.overlay import draw
+from partstream_server.offline.result_folder import identity_png, part_png
+from partstream_server.pipeline.encoding import MaskForm
+from partstream_server.pipeline.parse_options import ParseOptions
+from partstream_server.pipeline.values import LabelMaps
+
+RESULTS: Final = Output.NDJSON.file_name
+_FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP})
+_PART_NUMBERS: Final = {name: number for number, name in enumerate(PARTS)}
+
+
+def check_outputs(outputs: tuple[Output, ...], options: ParseOptions) -> None:
+    """Refuse outputs that cannot be made of the masks that are asked for.
+
+    Raises:
+        OptionError: They are drawn from run lengths, and the masks have another form.
+    """
+    drawn = sorted(_FROM_MASKS & set(outputs))
+    if drawn and options.masks is not MaskForm.RLE:
+        raise OptionError(f"outputs {', '.join(drawn)} need masks=rle, not masks={options.masks.value}")
+
+
+def write_output(
+    output: Output,
+    folder: Path,
+    head: dict[str, Any],
+    options: ParseOptions,
+    *,
+    skeletons: bool,
+    limits: MediaLimits,
+    before_frame: Callable[[], None],
+) -> None:
+    """Write one output into a job's folder; a file of that name is there only when it is complete.
+
+    Args:
+        output: Which one; NDJSON is there already.
+        folder: Of the job, with `source` and the results.
+        head: `video` and `model` of the document.
+        options: Of the parsing.
+        skeletons: Draw joints into the video.
+        limits: Of the source.
+        before_frame: Called before each frame; raises to end the work.
+
+    Raises:
+        OSError: It cannot be written.
+        MediaError: The source cannot be read any more.
+    """
+    path = folder / output.file_name
+    part = folder / f"unfinished-{output.file_name}"
+    if output is Output.JSON:
+        _write_document(folder / RESULTS, part, head)
+    elif output is Output.ZIP:
+        _write_archive(folder / RESULTS, part, head, before_frame)
+    elif output is Output.MP4:
+        _write_overlay(folder, part, options, skeletons, limits, before_frame)
+    if output is not Output.NDJSON:
+        part.replace(path)
+
+
+def _write_document(results: Path, path: Path, head: dict[str, Any]) -> None:
+    """The JSON document around the lines of the results."""
+    start = json.dumps(head, separators=(",", ":")).removesuffix("}")
+    with results.open("rb") as lines, path.open("wb") as file:
+        file.write(start.encode() + b',"frames":[')
+        for number, line in enumerate(lines):
+            file.write((b"," if number else b"") + line.rstrip(b"\n"))
+        file.write(b"]}\n")
+
+
+def _write_archive(results: Path, path: Path, head: dict[str, Any], before_frame: Callable[[], None]) -> None:
+    """A zip of each frame's part map and identity map, and of the document."""
+    document = path.with_suffix(".json")
+    _write_document(results, document, head)
+    size = (head["video"]["height"], head["video"]["width"])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for result in read_ndjson(results):
+            before_frame()
+            maps, name = maps_of(result, *size), f"{result.index:06}.png"
+            archive.writestr(f"parts/{name}", part_png(maps.part_HW))
+            archive.writestr(f"identities/{name}", identity_png(result, maps))
+        archive.write(document, "results.json", zipfile.ZIP_DEFLATED)
+    document.unlink()
+
+
+def _write_overlay(
+    folder: Path,
+    path: Path,
+    options: ParseOptions,
+    skeletons: bool,
+    limits: MediaLimits,
+    before_frame: Callable[[], None],
+) -> None:
+    """The video with its people drawn on it, every frame of the source."""
+    results = read_ndjson(folder / RESULTS)
+    with open_video(folder / "source", limits) as reader:
+        info = reader.info
+        upcoming = next(results, None)
+        last: FrameResult | None = None
+        with VideoWriter(path, width=info.width, height=info.height, frame_rate=info.frame_rate) as writer:
+            for frame in reader:
+                if options.max_frames is not None and frame.index >= options.max_frames:
+                    break
+                before_frame()
+                if upcoming is not None and upcoming.index == frame.index:
+                    last, upcoming = upcoming, next(results, None)
+                image = frame.image
+                if last is not None:
+                    maps = maps_of(last, info.height, info.width)
+                    image = draw(image, last.people, maps, skeletons=skeletons)
+                writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
+
+
+def maps_of(result: FrameResult, height: int, width: int) -> LabelMaps:
+    """The label maps that a result's masks were encoded from.
+
+    Raises:
+        ValueError: A mask is not in run lengths.
+    """
+    person_HW = np.zeros((height, width), np.uint8)
+    part_HW = np.zeros((height, width), np.uint8)
+    for number, person in enumerate(result.people, start=1):
+        person_HW[_mask(person.mask)] = number
+        for part in person.parts:
+            part_HW[_mask(part.mask)] = _PART_NUMBERS[part.part]
+    return LabelMaps(person_HW, part_HW)
+
+
+def _mask(mask: object) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if not isinstance(mask, rle.Rle):
+        raise ValueError("a mask is not in run lengths")
+    return rle.decode(mask).astype(np.bool_, copy=False)

@@ -1,0 +1,380 @@
+"""Jobs without a transport: interruptions, fairness, downloads, webhooks and the end of their time."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partstream_core.results_io import read_ndjson
+from partstream_server.benchmarks.drawn_clip import write_figures
+from partstream_server.engine import Engine
+from partstream_server.jobs.errors import JobsUnavailableError, JobUnknownError
+from partstream_server.jobs.manager import JobHooks, Jobs, JobsConfig
+from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
+from partstream_server.service.service import job_problem
+from partstream_server.sources.address import Rules
+from tests.server.engines import Failing
+from tests.server.running_server import eventually
+
+NUM_FRAMES = 24
+SEGMENT = 8
+LOOPBACK = Rules(("127.0.0.1",), private=True)
+
+
+@pytest.fixture(scope="module")
+def walkers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "walkers.mp4"
+    write_figures(path, width=640, height=360, num_frames=NUM_FRAMES)
+    return path
+
+
+@contextmanager
+def running(
+    engine: Engine,
+    directory: Path,
+    *,
+    use_frame: Callable[[str], None] = lambda _: None,
+    start: bool = True,
+    **options: Any,
+) -> Iterator[Jobs]:
+    """Jobs in a directory, as a server has them."""
+    config = JobsConfig(directory=directory, segment_frames=SEGMENT, **options)
+    hooks = JobHooks(engine=lambda: engine, use_frame=use_frame, yields=lambda: False, problem=job_problem)
+    jobs = Jobs(config, hooks)
+    try:
+        if start:
+            jobs.start()
+        yield jobs
+    finally:
+        jobs.close()
+
+
+def submit(jobs: Jobs, source: Path | None, owner: str = "ann", **fields: Any) -> Job:
+    job_id, folder = jobs.new_folder()
+    if source is not None:
+        (folder / "source").write_bytes(source.read_bytes())
+    given: dict[str, Any] = {"options": {}, "outputs": (Output.NDJSON,)} | fields
+    return jobs.submit(job_id, owner=owner, **given)
+
+
+def over(jobs: Jobs, job: Job) -> Job:
+    eventually(lambda: jobs.get(job.job_id, job.owner).state.is_over, f"job {job.job_id} is over")
+    return jobs.get(job.job_id, job.owner)
+
+
+def lines(jobs: Jobs, job: Job) -> bytes:
+    return jobs.result(job.job_id, job.owner, Output.NDJSON).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(engine: Engine, walkers: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    with running(engine, tmp_path_factory.mktemp("undisturbed")) as jobs:
+        job = over(jobs, submit(jobs, walkers))
+        assert job.state is JobState.DONE, job.problem
+        return lines(jobs, job)
+
+
+class Stop:
+    """Lets an owner use a number of frames, then says that the server is to stop."""
+
+    def __init__(self, frames: int) -> None:
+        self.left = frames
+        self.reached = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, _owner: str) -> None:
+        if self.left == 0:
+            self.reached.set()
+            assert self.go_on.wait(60)
+        self.left -= 1
+
+
+@pytest.mark.parametrize("frames", [[3], [8, 5, 12]])
+def test_an_interrupted_job_has_the_results_of_an_undisturbed_one(
+    engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path, frames: list[int]
+) -> None:
+    job = None
+    for number in frames:
+        stop = Stop(number)
+        with running(engine, tmp_path, use_frame=stop) as jobs:
+            job = job or submit(jobs, walkers)
+            assert stop.reached.wait(60)
+            closing = threading.Thread(target=jobs.close)
+            closing.start()
+            stop.go_on.set()
+            closing.join()
+    assert job is not None
+    with running(engine, tmp_path) as jobs:
+        job = over(jobs, job)
+        assert lines(jobs, job) == undisturbed
+        kinds = [event.kind for event in jobs.events(job.job_id, 0)]
+    assert [frame.index for frame in read_ndjson(tmp_path / "files" / job.job_id / "results.ndjson")] == list(
+        range(NUM_FRAMES)
+    )
+    assert kinds.count("interrupted") == len(frames)
+    assert kinds[-1] == "done"
+
+
+def test_identities_are_carried_from_segment_to_segment(undisturbed: bytes) -> None:
+    people = [
+        {person["identity"] for person in json.loads(line)["people"]} for line in undisturbed.splitlines()
+    ]
+    kept = people[SEGMENT - 1] & people[SEGMENT] & people[2 * SEGMENT]
+    assert len(kept) >= 2
+
+
+def halted(engine: Engine, walkers: Path, directory: Path) -> Job:
+    """A job that was interrupted after its first segment."""
+    stop = Stop(SEGMENT + 2)
+    with running(engine, directory, use_frame=stop) as jobs:
+        job = submit(jobs, walkers)
+        assert stop.reached.wait(60)
+        closing = threading.Thread(target=jobs.close)
+        closing.start()
+        stop.go_on.set()
+        closing.join()
+    return job
+
+
+def test_results_beyond_the_checkpoint_are_dropped(
+    engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    job = halted(engine, walkers, tmp_path)
+    with (tmp_path / "files" / job.job_id / "results.ndjson").open("ab") as file:
+        file.write(b'{"index": 8, "half a li')
+    with running(engine, tmp_path) as jobs:
+        assert lines(jobs, over(jobs, job)) == undisturbed
+
+
+def test_results_shorter_than_the_checkpoint_are_parsed_anew(
+    engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    job = halted(engine, walkers, tmp_path)
+    results = tmp_path / "files" / job.job_id / "results.ndjson"
+    results.write_bytes(results.read_bytes()[:100])
+    with running(engine, tmp_path) as jobs:
+        assert lines(jobs, over(jobs, job)) == undisturbed
+        assert "restarted" in [event.kind for event in jobs.events(job.job_id, 0)]
+
+
+def test_a_job_does_not_go_on_with_another_bundle(engine: Engine, walkers: Path, tmp_path: Path) -> None:
+    job = halted(engine, walkers, tmp_path)
+    with running(engine, tmp_path, start=False) as jobs:
+        assert jobs.get(job.job_id, "ann").checkpoint.next_index == SEGMENT
+        jobs.store.update(job.job_id, bundle=b"another")
+        jobs.start()
+        job = over(jobs, job)
+        assert job.problem is not None
+        assert job.problem["code"] == "bundle_changed"
+
+
+def test_a_source_that_was_damaged_meanwhile_ends_the_job(
+    engine: Engine, walkers: Path, tmp_path: Path
+) -> None:
+    job = halted(engine, walkers, tmp_path)
+    (tmp_path / "files" / job.job_id / "source").write_bytes(b"no video")
+    with running(engine, tmp_path) as jobs:
+        job = over(jobs, job)
+        assert (job.state, (job.problem or {})["code"]) == (JobState.FAILED, "not_a_video")
+
+
+def test_a_fault_inside_is_told_without_its_details(engine: Engine, walkers: Path, tmp_path: Path) -> None:
+    failing = Failing(engine, RuntimeError("secret"), after_frames=3)
+    with running(failing, tmp_path) as jobs:
+        first, second = submit(jobs, walkers), submit(jobs, walkers)
+        problem = over(jobs, first).problem or {}
+        assert problem["code"] == "internal_error"
+        assert "secret" not in problem["detail"]
+        assert over(jobs, second).state is JobState.DONE
+
+
+def test_owners_take_turns(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, start=False) as jobs:
+        nothing = tmp_path / "nothing"
+        nothing.write_bytes(b"no video")
+        names = ["ann"] * 4 + ["bob"] * 2 + ["eve"]
+        order = {submit(jobs, nothing, name).job_id: name for name in names}
+        jobs.start()
+        for job_id, name in order.items():
+            over(jobs, jobs.get(job_id, name))
+        started = sorted(order, key=lambda job_id: jobs.events(job_id, 0)[1].time_s)
+    assert [order[job_id] for job_id in started] == ["ann", "bob", "eve", "ann", "bob", "ann", "ann"]
+
+
+def test_a_full_disk_and_a_full_quota_end_a_job(engine: Engine, walkers: Path, tmp_path: Path) -> None:
+    with running(engine, tmp_path, quota_bytes=walkers.stat().st_size + 100) as jobs:
+        problem = over(jobs, submit(jobs, walkers)).problem or {}
+        assert problem["code"] == "disk_quota_exceeded"
+
+
+def test_one_server_at_a_time_keeps_jobs_in_a_directory(engine: Engine, tmp_path: Path) -> None:
+    with (
+        running(engine, tmp_path),
+        running(engine, tmp_path, start=False) as second,
+        pytest.raises(JobsUnavailableError, match="another server"),
+    ):
+        second.start()
+    with running(engine, tmp_path) as third:
+        assert third.page("ann", limit=5, before=None) == []
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be taken for one" * 40, b""])
+def test_a_damaged_database_is_named(engine: Engine, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(content)
+    with running(engine, tmp_path, start=False) as jobs:
+        if content:
+            with pytest.raises(JobsUnavailableError, match=r"jobs\.sqlite"):
+                jobs.start()
+        else:
+            jobs.start()
+
+
+def test_a_directory_that_cannot_be_made_is_named(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with running(engine, tmp_path / "file" / "jobs", start=False) as jobs:
+        assert not jobs.has_store
+        with pytest.raises(JobsUnavailableError, match="file/jobs"):
+            jobs.start()
+
+
+def test_jobs_go_when_their_time_is_over(engine: Engine, walkers: Path, tmp_path: Path) -> None:
+    with running(engine, tmp_path) as jobs:
+        job = over(jobs, submit(jobs, walkers))
+    with running(engine, tmp_path, lifetime_s=0.001) as jobs:
+
+        def is_gone() -> bool:
+            try:
+                jobs.get(job.job_id, "ann")
+            except JobUnknownError:
+                return not (tmp_path / "files" / job.job_id).exists()
+            return False
+
+        eventually(is_gone, "the job is deleted")
+
+
+def test_what_an_upload_left_behind_is_removed(engine: Engine, tmp_path: Path) -> None:
+    orphan = tmp_path / "files" / "abc"
+    orphan.mkdir(parents=True)
+    with running(engine, tmp_path):
+        assert not orphan.exists()
+
+
+class Site(ThreadingHTTPServer):
+    """Serves a file and takes messages; refuses the first so many of them."""
+
+    def __init__(self, body: bytes, *, declared: int | None = None, refusals: int = 0) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.body, self.declared, self.refusals = body, declared or len(body), refusals
+        self.messages: list[tuple[dict[str, str], bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/file.mp4"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(self.server.declared))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.messages.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.server.refusals -= 1
+        self.send_response(503 if self.server.refusals >= 0 else 204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def site(body: bytes, **options: int) -> Iterator[Site]:
+    with Site(body, **options) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_job_downloads_its_file(engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path) -> None:
+    with site(walkers.read_bytes()) as server, running(engine, tmp_path, sources=LOOPBACK) as jobs:
+        job = over(jobs, submit(jobs, None, url=server.url))
+        assert lines(jobs, job) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("body", "declared", "code"),
+    [(b"half", 100, "source_failed"), (bytes(2000), 2000, "upload_too_large"), (b"", 0, "empty_upload")],
+)
+def test_a_download_that_cannot_be_ends_the_job(
+    engine: Engine, tmp_path: Path, body: bytes, declared: int, code: str
+) -> None:
+    with (
+        site(body, declared=declared) as server,
+        running(engine, tmp_path, sources=LOOPBACK, max_bytes=1000) as jobs,
+    ):
+        assert (over(jobs, submit(jobs, None, url=server.url)).problem or {})["code"] == code
+
+
+def test_a_download_stays_where_it_is_allowed(engine: Engine, tmp_path: Path) -> None:
+    with site(b"x") as server, running(engine, tmp_path, sources=replace(LOOPBACK, private=False)) as jobs:
+        problem = over(jobs, submit(jobs, None, url=server.url)).problem or {}
+        assert problem["code"] == "source_forbidden"
+
+
+def test_the_end_of_a_job_is_told_until_it_is_heard(engine: Engine, walkers: Path, tmp_path: Path) -> None:
+    key = b"0123456789abcdef"
+    options: dict[str, Any] = {"webhook_hosts": LOOPBACK, "webhook_key": key, "webhook_pauses_s": (0.1, 0.1)}
+    with site(b"", refusals=2) as server:
+        with running(engine, tmp_path, **options) as jobs:
+            job = over(jobs, submit(jobs, walkers, webhook=server.url))
+            eventually(lambda: len(server.messages) == 3, "the message was sent three times")
+            eventually(lambda: not jobs.store.due_deliveries(), "it is not sent again")
+        assert len({headers["webhook-id"] for headers, _ in server.messages}) == 1
+        headers, body = server.messages[-1]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    right = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    assert headers["webhook-signature"] == right
+    told = json.loads(body)
+    assert (told["type"], told["data"]["id"], told["data"]["state"]) == ("job.done", job.job_id, "done")
+    assert told["data"]["results"] == {"ndjson": f"/v1/jobs/{job.job_id}/results/ndjson"}
+
+
+def test_a_message_is_given_up_and_never_sent_where_it_may_not_go(
+    engine: Engine, walkers: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"webhook_key": bytes(16), "webhook_pauses_s": (0.05,)}
+    with (
+        site(b"") as server,
+        running(engine, tmp_path, webhook_hosts=Rules(("127.0.0.1",)), **options) as jobs,
+    ):
+        over(jobs, submit(jobs, walkers, webhook=server.url))
+        eventually(
+            lambda: jobs.store._database.execute("SELECT COUNT(*) FROM deliveries").fetchone()[0] == 0,
+            "the message is given up",
+        )
+        assert server.messages == []
+
+
+def test_checkpoints_are_stored_whole(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, start=False) as jobs:
+        job = submit(jobs, None, url="file:///nowhere")
+        jobs.store.update(job.job_id, checkpoint=Checkpoint(7, 6, 5, None, 1.5))
+        assert jobs.get(job.job_id, "ann").checkpoint == Checkpoint(7, 6, 5, None, 1.5)
