@@ -144,11 +144,14 @@ def test_every_figure_of_the_dashboard_is_one_that_the_server_tells(repository: 
     assert asked - told - gauges_of_a_running_server == set()
 
 
-def test_the_service_writes_nowhere_but_where_uploads_go(service: dict[str, Any], dockerfile: str) -> None:
+def test_the_service_writes_nowhere_but_where_uploads_and_jobs_go(
+    service: dict[str, Any], dockerfile: str
+) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    (uploads,) = service["volumes"]
-    assert f"PARTSTREAM_TEMP_DIR={uploads.split(':')[1]}" in dockerfile
+    uploads, jobs = (volume.split(":")[1] for volume in service["volumes"])
+    assert f"PARTSTREAM_TEMP_DIR={uploads}" in dockerfile
+    assert f"PARTSTREAM_DATA_DIR={jobs}" in dockerfile
 
 
 def test_requests_in_flight_may_finish_before_the_engine_kills_the_service(service: dict[str, Any]) -> None:

@@ -84,7 +84,10 @@ def test_a_job_has_the_results_of_parse(server: Running, done: dict[str, Any]) -
     assert mine == theirs
     overlays = [result(server, done, "mp4").content, server.parse(WALKERS, "video/mp4", every=2).content]
     pictures = [
-        [frame.to_ndarray(format="rgb24").tobytes() for frame in av.open(io.BytesIO(one)).decode(video=0)]
+        [
+            frame.to_ndarray(format="rgb24").tobytes()
+            for frame in av.open(io.BytesIO(one), "r").decode(video=0)
+        ]
         for one in overlays
     ]
     assert pictures[0] == pictures[1]

@@ -9,7 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 from partstream_client.async_client import AsyncClient, Settings
-from partstream_client.client import Client
+from partstream_client.client import Client, Job
 from partstream_client.errors import (
     AnswerError,
     AuthError,
@@ -25,6 +25,7 @@ from partstream_client.errors import (
     UnreachableError,
 )
 from partstream_client.frames import Frame, ParseResult, UnknownSizeError
+from partstream_client.jobs import AsyncJob, JobStatus
 from partstream_client.people import Joint, NoMaskError, Part, Person
 from partstream_client.progress import Progress
 from partstream_client.rest import Options, SourceOptions
@@ -48,6 +49,7 @@ __all__ = [
     "Answer",
     "AnswerError",
     "AsyncClient",
+    "AsyncJob",
     "AuthError",
     "Client",
     "ClientError",
@@ -56,6 +58,8 @@ __all__ = [
     "Encoding",
     "Failed",
     "Frame",
+    "Job",
+    "JobStatus",
     "Joint",
     "Latency",
     "LiveFrame",

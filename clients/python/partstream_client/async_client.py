@@ -21,6 +21,7 @@ import httpx
 from partstream_client.deadline import Deadline, bounded
 from partstream_client.errors import AnswerError, ClientError
 from partstream_client.frames import Frame, ParseResult, result_from
+from partstream_client.jobs import AsyncJob, Output, job_query, list_jobs, submit
 from partstream_client.progress import Progress, ProgressCallback
 from partstream_client.rest import (
     Options,
@@ -84,12 +85,13 @@ class AsyncClient:
             raise TypeError(f"there is no setting {sorted(unknown)[0]!r}")
         api_key, tls = settings.get("api_key"), settings.get("tls")
         self._retry = settings.get("retry") or RetryPolicy()
+        self._sleep = settings.get("sleep", asyncio.sleep)
         self._access = access_of(url, settings.get("streams"), api_key, tls)
         self._rest = Rest(
             url,
             timeout_s=settings.get("timeout_s", 600.0),
             retry=self._retry,
-            sleep=settings.get("sleep", asyncio.sleep),
+            sleep=self._sleep,
             api_key=api_key,
             tls=tls,
             transport=settings.get("transport"),
@@ -286,6 +288,61 @@ class AsyncClient:
             ClientError: There is no such source.
         """
         await self._rest.ask("DELETE", f"/v1/sources/{quote(source_id, safe='')}")
+
+    async def submit(
+        self,
+        source: Source | None = None,
+        *,
+        url: str | None = None,
+        outputs: Sequence[Output] = ("ndjson",),
+        skeletons: bool = False,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncJob:
+        """A job: the server parses in the background, also if this client leaves and the server restarts.
+
+        Args:
+            source: A path, an http(s) address that this client fetches, an open file, or the media itself.
+            url: In place of it, an address that the server fetches.
+            outputs: Files that the job makes.
+            skeletons: Draw joints into the overlay video.
+            webhook: An address that the server calls when the job is over.
+            idempotency_key: Requests with the same key make one job; one is made up where it is left out.
+            progress: Told how much has been sent.
+            deadline_s: Longest time for sending.
+            options: See `Options`.
+
+        Raises:
+            ValueError: Both of source and url are given, or none.
+            OSError: The path cannot be read.
+            ClientError: See `partstream_client.errors`.
+        """
+        query = job_query(options, tuple(outputs), skeletons=skeletons, webhook=webhook)
+        work = submit(
+            self._rest,
+            source,
+            query,
+            url=url,
+            idempotency_key=idempotency_key,
+            progress=progress,
+            sleep=self._sleep,
+        )
+        return await Deadline(deadline_s).wait(work)
+
+    def job(self, job_id: str) -> AsyncJob:
+        """A job that was submitted before, by its id."""
+        return AsyncJob(self._rest, job_id, self._sleep)
+
+    async def jobs(self) -> list[AsyncJob]:
+        """All jobs of this key, newest first.
+
+        Raises:
+            ClientError: See `partstream_client.errors`.
+        """
+        return await list_jobs(self._rest, self._sleep)
 
     async def is_ready(self) -> bool:
         """Whether a server answers there and is ready to parse."""

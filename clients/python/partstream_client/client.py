@@ -4,13 +4,14 @@ Nothing is written twice: each method hands its arguments to the asynchronous on
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
 from partstream_client.async_client import DEFAULT_URL, AsyncClient, Settings
 from partstream_client.frames import Frame, ParseResult
+from partstream_client.jobs import AsyncJob, JobStatus, Output
 from partstream_client.loop import LoopThread
 from partstream_client.progress import ProgressCallback
 from partstream_client.rest import Options, SourceOptions
@@ -124,6 +125,76 @@ class Client:
         """Stop such a source; see `AsyncClient.stop_source`."""
         self._loop.run(self._client.stop_source(source_id))
 
+    def submit(
+        self,
+        source: Source | None = None,
+        *,
+        url: str | None = None,
+        outputs: Sequence[Output] = ("ndjson",),
+        skeletons: bool = False,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> "Job":
+        """A job that the server parses in the background; see `AsyncClient.submit`."""
+        job = self._loop.run(
+            self._client.submit(
+                source,
+                url=url,
+                outputs=outputs,
+                skeletons=skeletons,
+                webhook=webhook,
+                idempotency_key=idempotency_key,
+                progress=progress,
+                deadline_s=deadline_s,
+                **options,
+            )
+        )
+        return Job(self._loop, job)
+
+    def job(self, job_id: str) -> "Job":
+        """A job that was submitted before, by its id."""
+        return Job(self._loop, self._client.job(job_id))
+
+    def jobs(self) -> "list[Job]":
+        """All jobs of this key, newest first; see `AsyncClient.jobs`."""
+        return [Job(self._loop, job) for job in self._loop.run(self._client.jobs())]
+
     def is_ready(self) -> bool:
         """Whether a server answers there and is ready to parse."""
         return self._loop.run(self._client.is_ready())
+
+
+class Job:
+    """One job of a server; made by `Client.submit` and `Client.job`.
+
+    Args:
+        loop: Of the client, which stays open as long as the job is used.
+        job: The same for callers with an event loop.
+    """
+
+    def __init__(self, loop: LoopThread, job: AsyncJob) -> None:
+        self._loop, self._job = loop, job
+        self.job_id = job.job_id
+
+    def status(self) -> JobStatus:
+        """How far the job is; see `AsyncJob.status`."""
+        return self._loop.run(self._job.status())
+
+    def wait(self, *, progress: ProgressCallback | None = None, poll_s: float = 1.0) -> JobStatus:
+        """The status of the job once it is done; see `AsyncJob.wait`."""
+        return self._loop.run(self._job.wait(progress=progress, poll_s=poll_s))
+
+    def results(self) -> Generator[Frame]:
+        """The frames of a job that is done, one by one; see `AsyncJob.results`."""
+        return self._loop.iterate(self._job.results)
+
+    def save(self, output: Output, out: str | os.PathLike[str]) -> Path:
+        """The path `out`, holding one output of a job that is done; see `AsyncJob.save`."""
+        return self._loop.run(self._job.save(output, out))
+
+    def cancel(self) -> None:
+        """Cancel the job if it is in work, and delete it with its results; see `AsyncJob.cancel`."""
+        self._loop.run(self._job.cancel())

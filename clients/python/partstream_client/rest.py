@@ -141,15 +141,32 @@ class Rest:
         query = {name: str(value) for name, value in options.items()}
         if skeletons:
             query["skeletons"] = "true"
+        async with self.upload("/v1/parse", media, query, {"Accept": accept}, progress) as response:
+            yield response
+
+    @asynccontextmanager
+    async def upload(
+        self,
+        path: str,
+        media: Media,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        progress: ProgressCallback | None,
+    ) -> AsyncIterator[httpx.Response]:
+        """The good answer to media that are sent, with its body still to be read.
+
+        Raises:
+            ClientError: No try brought one.
+        """
         headers = {
-            "Accept": accept,
+            **headers,
             "Content-Type": media.media_type,
             "Content-Length": str(media.size),
         }
         waits_s = self._retry.waits_s(self._rng)
         while True:
             request = self._http.build_request(
-                "POST", "/v1/parse", content=media.chunks(progress), headers=headers, params=query
+                "POST", path, content=media.chunks(progress), headers=headers, params=query
             )
             try:
                 response = await self._send(request)
@@ -165,18 +182,43 @@ class Rest:
         finally:
             await response.aclose()
 
-    async def ask(self, method: str, path: str, document: object = None) -> bytes:
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[httpx.Response]:
+        """The good answer to a GET, with its body still to be read.
+
+        Raises:
+            ClientError: There is no good one.
+        """
+        response = await self._send(self._http.build_request("GET", path))
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        document: object = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The answer to a small request, which is sent once.
 
         Args:
             method: Of HTTP.
             path: What to ask.
             document: The body, as JSON; None sends none.
+            query: Of the URL.
+            headers: Beside those of every request.
 
         Raises:
             ClientError: There is no good one.
         """
-        response = await self._send(self._http.build_request(method, path, json=document))
+        response = await self._send(
+            self._http.build_request(method, path, json=document, params=query, headers=headers)
+        )
         try:
             return await read(response)
         finally:

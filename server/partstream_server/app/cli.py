@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -278,6 +278,31 @@ def _failure(error: Exception, code: int = EXIT_FAILURE) -> typer.Exit:
     return typer.Exit(code)
 
 
+def add_installed_commands() -> None:
+    """Add the commands that other installed packages bring (entry points `partstream.commands`)."""
+    found = {entry.name: entry for entry in entry_points(group="partstream.commands")}
+    for name, entry in sorted(found.items()):
+        try:
+            app.add_typer(entry.load(), name=name)
+        except ImportError as error:
+            _add_missing(name, str(error))
+    if "jobs" not in found:
+        _add_missing("jobs", "install partstream-client[cli]: its jobs command talks to a server")
+
+
+def _add_missing(name: str, reason: str) -> None:
+    """Add a command that says why it is missing."""
+
+    @app.command(
+        name,
+        hidden=True,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    )
+    def missing() -> None:
+        raise _failure(OptionError(f"{name}: {reason}"), EXIT_BAD_INPUT)
+
+
 def main() -> None:
     """Run the command."""
+    add_installed_commands()
     app()

@@ -23,8 +23,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from partstream_server.config.api_keys import KeyRing
 
 PREFIX: Final = "PARTSTREAM_"
-NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA"})
-"""Variables with our prefix that are no settings of a server: where the tests find their footage."""
+NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA", "PARTSTREAM_SERVER", "PARTSTREAM_SERVER_KEY"})
+"""Variables with our prefix that are no settings of a server: of the tests and of the client's command."""
 
 Provider = Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt"]
 Precision = Literal["auto", "f32", "tf32", "bf16", "fp16", "int8"]

@@ -10,7 +10,7 @@ from partstream_server.sources.address import without_password
 
 
 def job_document(
-    job: Job, *, now_s: float, state: JobState | None = None, problem: dict[str, str] | None = None
+    job: Job, *, now_s: float, state: JobState | None = None, problem: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The job as JSON values; times are RFC 3339.
 

@@ -38,7 +38,7 @@ _LONGEST_YIELD_S: Final = 0.5
 """A job goes on by a frame after so long, however busy live streams are."""
 _log = logging.getLogger("partstream.jobs")
 
-Problem = Callable[[BaseException], dict[str, str]]
+Problem = Callable[[BaseException], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class JobHooks:
     yields: Callable[[], bool]
     """Whether live streams wait at the moment."""
     problem: Problem
-    """`code` and `detail` of an error, as they may be shown."""
+    """The problem document of an error."""
 
 
 class Jobs:
@@ -114,6 +114,11 @@ class Jobs:
     def has_store(self) -> bool:
         """Whether jobs were submitted here before."""
         return self._store is not None or self.config.directory.is_dir()
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state; none where the store was not opened."""
+        store = self._store
+        return {} if store is None else store.counts()
 
     def start(self) -> None:
         """Begin to run jobs; call it when the engine is ready. Does nothing the second time."""
@@ -317,7 +322,7 @@ class Jobs:
         )
         return JobRunner(store, self._hooks.engine(), limits, check=check, use_frame=use_frame)
 
-    def _finish(self, store: JobStore, job_id: str, state: JobState, problem: dict[str, str] | None) -> None:
+    def _finish(self, store: JobStore, job_id: str, state: JobState, problem: dict[str, Any] | None) -> None:
         try:
             job = store.get(job_id)
             deliveries = []

@@ -81,7 +81,7 @@ def parse_in_segments(
         _opened(results, checkpoint.results_bytes) as file,
     ):
         frames = _Segments(first_frames(reader, options.max_frames), checkpoint.next_index, segment_frames)
-        while frames.has_more:
+        while frames.has_more():
             began_s = time.monotonic()
             session = Session(engine.bundle.manifest, config, resume=checkpoint.snapshot)
             num_results = 0
@@ -94,7 +94,7 @@ def parse_in_segments(
             file.flush()
             os.fsync(file.fileno())
             checkpoint = Checkpoint(
-                frames.next_index if frames.has_more else reader.info.num_frames,
+                frames.next_index if frames.has_more() else reader.info.num_frames,
                 checkpoint.num_results + num_results,
                 file.tell(),
                 session.snapshot(max_bytes=_MAX_SNAPSHOT_BYTES),
@@ -128,7 +128,6 @@ class _Segments:
         """Index at which the next segment begins, once one was read to its end."""
         self._held: Frame | None = next((frame for frame in frames if frame.index >= next_index), None)
 
-    @property
     def has_more(self) -> bool:
         """Whether another segment holds a frame."""
         return self._held is not None

@@ -99,8 +99,8 @@ class Job:
     """`ModelInfo` of the bundle that parses it."""
     bundle: bytes = b""
     """Fingerprint of that bundle."""
-    problem: dict[str, str] | None = None
-    """`code` and `detail` of a job that failed."""
+    problem: dict[str, Any] | None = None
+    """Problem document of a job that failed."""
     disk_bytes: int = 0
 
 

@@ -18,16 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from partstream_server.jobs.errors import JobsUnavailableError, JobUnknownError
-from partstream_server.jobs.records import (
-    Checkpoint,
-    Delivery,
-    Job,
-    JobEvent,
-    JobState,
-    Output,
-    snapshot_from_text,
-    snapshot_to_text,
-)
+from partstream_server.jobs.records import Delivery, Job, JobEvent, JobState
+from partstream_server.jobs.rows import from_row, to_row
 
 DATABASE: Final = "jobs.sqlite"
 _LOCK_TIMEOUT_S: Final = 1.0
@@ -131,7 +123,7 @@ class JobStore:
             ):
                 return known
             (number,) = database.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM jobs").fetchone()
-            row = _to_row(job) | {"number": number}
+            row = to_row(job) | {"number": number}
             names = ", ".join(row)
             places = ", ".join(f":{name}" for name in row)
             database.execute(f"INSERT INTO jobs ({names}) VALUES ({places})", row)  # noqa: S608 - our own names
@@ -148,7 +140,7 @@ class JobStore:
             row = self._database.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
         if row is None or owner not in (None, row["owner"]):
             raise JobUnknownError(f"there is no job {job_id}")
-        return _from_row(row)
+        return from_row(row)
 
     def by_idempotency_key(self, owner: str, key: str) -> Job | None:
         """The job that an owner submitted with this key."""
@@ -156,7 +148,7 @@ class JobStore:
             row = self._database.execute(
                 "SELECT * FROM jobs WHERE owner = ? AND idempotency_key = ?", (owner, key)
             ).fetchone()
-        return None if row is None else _from_row(row)
+        return None if row is None else from_row(row)
 
     def page(self, owner: str, *, limit: int, before: str | None = None) -> list[Job]:
         """An owner's jobs, newest first, those before one of them.
@@ -176,7 +168,7 @@ class JobStore:
                 "ORDER BY number DESC LIMIT ?",
                 (owner, number, number, limit),
             ).fetchall()
-        return [_from_row(row) for row in rows]
+        return [from_row(row) for row in rows]
 
     def update(self, job_id: str, **fields: Any) -> Job:
         """Change fields of a job.
@@ -228,7 +220,7 @@ class JobStore:
             ).fetchone()
             if row is None:
                 return None
-            job = _from_row(row)
+            job = from_row(row)
             state = JobState.FETCHING if job.url and not self._has_source(job) else JobState.PARSING
             job = replace(job, state=state, started_s=job.started_s or self._clock())
             self._write(database, job)
@@ -321,6 +313,12 @@ class JobStore:
             ).fetchall()
         return [Delivery(**dict(row)) for row in rows]
 
+    def num_deliveries(self) -> int:
+        """Webhook messages that were not received yet."""
+        with self._mutex:
+            (count,) = self._database.execute("SELECT COUNT(*) FROM deliveries").fetchone()
+        return int(count)
+
     def reschedule(self, delivery: Delivery, next_s: float | None) -> None:
         """Note a failed attempt, and when the next one is due; None: that was the last."""
         with self._transaction() as database:
@@ -333,7 +331,7 @@ class JobStore:
                 )
 
     def _write(self, database: sqlite3.Connection, job: Job) -> None:
-        row = _to_row(job)
+        row = to_row(job)
         assignments = ", ".join(f"{name} = :{name}" for name in row)
         database.execute(f"UPDATE jobs SET {assignments} WHERE job_id = :job_id", row)  # noqa: S608 - our own names
 
@@ -342,68 +340,3 @@ class JobStore:
             "INSERT INTO events SELECT ?, COALESCE(MAX(number), 0) + 1, ?, ?, ? FROM events WHERE job_id = ?",
             (job_id, self._clock(), kind, json.dumps(data), job_id),
         )
-
-
-def _to_row(job: Job) -> dict[str, Any]:
-    point = job.checkpoint
-    return {
-        "job_id": job.job_id,
-        "owner": job.owner,
-        "created_s": job.created_s,
-        "state": job.state.value,
-        "options": json.dumps(job.options),
-        "outputs": ",".join(job.outputs),
-        "url": job.url,
-        "webhook": job.webhook,
-        "idempotency_key": job.idempotency_key,
-        "started_s": job.started_s,
-        "finished_s": job.finished_s,
-        "expected_frames": job.expected_frames,
-        "next_index": point.next_index,
-        "num_results": point.num_results,
-        "results_bytes": point.results_bytes,
-        "snapshot": snapshot_to_text(point.snapshot),
-        "parsing_s": point.parsing_s,
-        "video": _json(job.video),
-        "model": _json(job.model),
-        "bundle": job.bundle,
-        "problem": _json(job.problem),
-        "disk_bytes": job.disk_bytes,
-    }
-
-
-def _from_row(row: sqlite3.Row) -> Job:
-    return Job(
-        job_id=row["job_id"],
-        owner=row["owner"],
-        created_s=row["created_s"],
-        state=JobState(row["state"]),
-        options=json.loads(row["options"]),
-        outputs=tuple(Output(one) for one in row["outputs"].split(",")),
-        url=row["url"],
-        webhook=row["webhook"],
-        idempotency_key=row["idempotency_key"],
-        started_s=row["started_s"],
-        finished_s=row["finished_s"],
-        expected_frames=row["expected_frames"],
-        checkpoint=Checkpoint(
-            row["next_index"],
-            row["num_results"],
-            row["results_bytes"],
-            snapshot_from_text(row["snapshot"]),
-            row["parsing_s"],
-        ),
-        video=_value(row["video"]),
-        model=_value(row["model"]),
-        bundle=row["bundle"],
-        problem=_value(row["problem"]),
-        disk_bytes=row["disk_bytes"],
-    )
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else json.dumps(value)
-
-
-def _value(text: str | None) -> Any:
-    return None if text is None else json.loads(text)

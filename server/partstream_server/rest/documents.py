@@ -75,8 +75,8 @@ class JobDocument(BaseModel):
     outputs: list[str]
     results: dict[str, str]
     """Path of each output of a job that is done."""
-    problem: dict[str, str] | None
-    """`code` and `detail` of a job that failed."""
+    problem: dict[str, Any] | None
+    """Problem document of a job that failed."""
 
 
 class JobList(BaseModel):

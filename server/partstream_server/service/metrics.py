@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -14,6 +17,7 @@ from prometheus_client import (
 )
 
 from partstream_server.engine.base import CompilesShapes, Engine
+from partstream_server.jobs.records import JobState
 from partstream_server.service.admission import Gate, Openings
 from partstream_server.streams.metrics import StreamMetrics
 
@@ -83,6 +87,12 @@ class Metrics:
         parsing = Gauge("partstream_parsing", "Requests parsing right now.", registry=self.registry)
         parsing.set_function(lambda: gate.num_parsing)
 
+    def watch_jobs(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show how many jobs are in each state whenever the metrics are read."""
+        jobs = Gauge("partstream_jobs", "Jobs that are kept, by state.", ("state",), registry=self.registry)
+        for state in JobState:
+            jobs.labels(state.value).set_function(partial(_count, counts, state.value))
+
     def show_model(self, engine: Engine) -> None:
         """Name the bundle and engine in use."""
         manifest = engine.bundle.manifest
@@ -96,3 +106,7 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _count(counts: Callable[[], Mapping[str, int]], state: str) -> int:
+    return counts().get(state, 0)

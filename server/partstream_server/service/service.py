@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from partstream_server.media import MediaLimits
 from partstream_server.security.access import Access
 from partstream_server.service.admission import Gate, Openings
 from partstream_server.service.drain import Drain
-from partstream_server.service.errors import NotReadyError, as_partstream_error
+from partstream_server.service.errors import NotReadyError, as_partstream_error, codes_for
 from partstream_server.service.metrics import Metrics
 from partstream_server.service.tracing import Tracing
 from partstream_server.sources.address import Rules
@@ -55,6 +55,7 @@ class Service:
         self._failure: PartstreamError | None = None
         self.sources = Sources(lambda: self.hub, rules_of(settings), self.limits, most=settings.max_sources)
         self.jobs = Jobs(jobs_config(settings, self.limits), self._job_hooks())
+        self.metrics.watch_jobs(self.jobs.counts)
         if engine is not None:
             self._use(engine)
 
@@ -182,15 +183,19 @@ def jobs_config(settings: Settings, limits: MediaLimits) -> JobsConfig:
     )
 
 
-def job_problem(error: BaseException) -> dict[str, str]:
-    """Why a job failed, as it may be shown."""
+def job_problem(error: BaseException) -> dict[str, Any]:
+    """Why a job failed, as it may be shown: a problem document (RFC 9457)."""
     known = as_partstream_error(error)
-    if known is None:
-        return {
-            "code": "internal_error",
-            "detail": "something went wrong inside the service; its log holds the details",
-        }
-    return {"code": known.code, "detail": str(known)}
+    code = known.code if known else "internal_error"
+    detail = str(known) if known else "something went wrong inside the service; its log holds the details"
+    row = codes_for(code)
+    return {
+        "type": f"urn:partstream:problem:{code}",
+        "title": row.title,
+        "status": row.http,
+        "code": code,
+        "detail": detail,
+    }
 
 
 def _hub_config(settings: Settings, limits: MediaLimits) -> HubConfig:
