@@ -139,6 +139,7 @@ def test_every_figure_of_the_dashboard_is_one_that_the_server_tells(repository: 
     gauges_of_a_running_server = {
         "partstream_in_flight",
         "partstream_parsing",
+        "partstream_jobs",
     }
     assert len(asked) > 15
     assert asked - told - gauges_of_a_running_server == set()

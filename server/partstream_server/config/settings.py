@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Largest upload.")
     max_duration_s: float = Field(default=3600.0, gt=0, description="Longest video, in seconds.")
+    job_max_duration_s: float = Field(
+        default=14_400.0, gt=0, description="Longest video of a job, in seconds."
+    )
     max_dimension: int = Field(default=8192, ge=1, description="Longest side of a frame, in pixels.")
     max_frames: int = Field(default=500_000, ge=1, description="Most frames of a video.")
     max_concurrent: int = Field(default=2, ge=1, description="Videos parsed at the same time.")

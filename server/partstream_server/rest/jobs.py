@@ -126,7 +126,7 @@ async def _receive(request: Request, service: Service, folder: Path, room: int) 
         await service.drain.unless_over(
             lambda: receive_upload(request, source, limits, service.metrics.upload_bytes.inc)
         )
-        await to_thread.run_sync(lambda: open_video(source, service.limits).close())
+        await to_thread.run_sync(lambda: open_video(source, service.jobs.config.limits).close())
     return ""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 from anyio import CapacityLimiter, to_thread
@@ -176,7 +177,7 @@ def jobs_config(settings: Settings, limits: MediaLimits) -> JobsConfig:
         quota_bytes=settings.job_quota_mb << 20,
         max_unfinished=settings.max_jobs,
         max_bytes=settings.max_upload_bytes,
-        limits=limits,
+        limits=replace(limits, max_duration_s=settings.job_max_duration_s),
         sources=rules_of(settings),
         webhook_hosts=Rules(hosts, settings.source_private),
         webhook_key=settings.webhook_key(),
