@@ -227,3 +227,32 @@ def test_a_file_that_is_no_video_is_told_in_words(browser: Browser, server: Runn
     with opened_page(browser, server.url, viewport=DESKTOP, refusals=1) as page:
         choose(page, poem)
         expect(page.get_by_role("alert")).to_contain_text("Not a video or image")
+
+
+def test_a_long_video_is_a_job_that_outlives_a_reload(
+    browser: Browser, server: Running, tmp_path: Path
+) -> None:
+    video = tmp_path / "long.mp4"
+    video.write_bytes(clip(width=160, height=96, num_frames=62, rate=1))
+    with opened_page(browser, server.url, viewport=DESKTOP) as page:
+        jobs = page.get_by_role("region", name="Long videos")
+        expect(jobs).to_be_hidden()
+        choose(page, video)
+        expect(jobs.get_by_role("listitem")).to_have_count(1)
+        page.reload()
+        expect(jobs.get_by_role("listitem")).to_contain_text("long.mp4: done, 62 frames", timeout=PATIENCE_MS)
+        keep_picture(page, "jobs")
+        with page.expect_download() as download:
+            jobs.get_by_role("button", name="Results (NDJSON) of long.mp4").click()
+        assert download.value.suggested_filename == "long.mp4.ndjson"
+        download.value.save_as(tmp_path / "saved.ndjson")
+        assert len((tmp_path / "saved.ndjson").read_text("utf-8").splitlines()) == 62
+        choose(page, video)
+        done(page)
+        expect(page.locator("#frames")).to_have_text("62")
+        expect(jobs.get_by_role("listitem")).to_have_count(2)
+        for left in (1, 0):
+            jobs.get_by_role("button", name="Delete of long.mp4").first.click()
+            expect(jobs.get_by_role("listitem")).to_have_count(left)
+        expect(jobs).to_be_hidden()
+    assert server.http.get("/v1/jobs").json()["jobs"] == []

@@ -229,7 +229,13 @@ class Jobs:
         return self.store.get(job_id, owner)
 
     def page(self, owner: str, *, limit: int, before: str | None) -> list[Job]:
-        """An owner's jobs, newest first."""
+        """An owner's jobs, newest first.
+
+        Raises:
+            JobUnknownError: There is no job `before`.
+        """
+        if before is None and not self.has_store:
+            return []
         return self.store.page(owner, limit=limit, before=before)
 
     def events(self, job_id: str, after: int) -> list[JobEvent]:

@@ -1,5 +1,7 @@
 // A file: sent once, its results read line by line while the server makes them.
 
+import { explain } from "./jobs.js";
+
 export class Clip {
   /** `told` has sending(share), frame(result), failed(text, code), done(). */
   constructor(file, key, told) {
@@ -61,14 +63,4 @@ function form(file) {
   const body = new FormData();
   body.append("video", file);
   return body;
-}
-
-/** A problem document in words, and its code. */
-function explain(text, status) {
-  try {
-    const problem = JSON.parse(text);
-    return [`${problem.title}: ${problem.detail}.`, problem.code];
-  } catch {
-    return [`The server answered ${status}.`, ""];
-  }
 }

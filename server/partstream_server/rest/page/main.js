@@ -1,6 +1,7 @@
 // Wires the page together: what is chosen, what is shown, and what is told.
 
 import { Clip, overlayVideo } from "./clip.js";
+import { Job, JobList, inWords } from "./jobs.js";
 import { Live } from "./live.js";
 import { PARTS, colourOfPart } from "./masks.js";
 import { People } from "./people.js";
@@ -19,6 +20,7 @@ let chosen = null;      // the file of the last clip
 let still = null;       // the picture, where the file is one
 let address = null;     // of the local video
 let skipped = 0;
+const LONG_S = 60; // longer videos are parsed as jobs, which outlive this page
 let lastDrawn = 0;
 
 function say(text, progress) {
@@ -76,7 +78,7 @@ function drawTimelines(now) {
 
 async function parseFile(one) {
   chosen = one;
-  const clip = new Clip(one, at("key").value, {
+  const told = {
     sending: (share) => say(share === null ? `Parsing ${one.name}` : `Sending ${one.name}`, share),
     frame: (frame) => {
       results.add(frame);
@@ -87,12 +89,33 @@ async function parseFile(one) {
       if (results.count === 1 || video.paused) paintNow();
     },
     failed: (text, code) => { end(""); fail(text, code); },
-    done: () => { end(`Done: ${one.name}, ${results.count} frames.`); paintNow(); },
-  });
-  begin(clip);
+    done: () => { end(`Done: ${one.name}, ${results.count} frames.`); paintNow(); jobs.refresh(); },
+    parsing: (job) => {
+      if (!told.listed) { told.listed = true; jobs.refresh(); }
+      say(`${one.name}: ${inWords(job)}. The server goes on if you leave this page.`, job.progress.share);
+    },
+  };
+  const waiting = { stop() {} };
+  begin(waiting);
   await show(one);
-  if (running === clip) clip.start();
+  const long = (await duration()) > LONG_S;
+  if (running !== waiting) return;
+  const Kind = long ? Job : Clip;
+  running = new Kind(one, at("key").value, told);
+  running.start();
 }
+
+/** Seconds of the video that is shown; 0 of a picture, and where this browser cannot tell. */
+function duration() {
+  if (still || !video.getAttribute("src")) return 0;
+  if (video.readyState >= 1) return video.duration;
+  return new Promise((resolve) => {
+    video.addEventListener("loadedmetadata", () => resolve(video.duration), { once: true });
+    video.addEventListener("error", () => resolve(0), { once: true });
+  });
+}
+
+const jobs = new JobList(at("jobs"), at("jobList"), () => at("key").value, { failed: fail, save });
 
 async function show(one) {
   if (address) URL.revokeObjectURL(address);
@@ -246,6 +269,8 @@ drop.addEventListener("drop", (event) => {
   parseFile(file.files[0]);
 });
 if (!navigator.mediaDevices) webcam.hidden = true;
+jobs.refresh();
+at("key").addEventListener("change", () => jobs.refresh());
 
 fetch("readyz").then((answer) => answer.json()).then((ready) => {
   at("model").textContent = ready.bundle ? `${ready.bundle} ${ready.version}, ${ready.provider} ${ready.precision}` : "";
