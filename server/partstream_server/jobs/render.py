@@ -116,7 +116,13 @@ def _write_overlay(
         info = reader.info
         upcoming = next(results, None)
         last: FrameResult | None = None
-        with VideoWriter(path, width=info.width, height=info.height, frame_rate=info.frame_rate) as writer:
+        with VideoWriter(
+            path,
+            width=info.width,
+            height=info.height,
+            frame_rate=info.frame_rate,
+            sound=folder / "source",
+        ) as writer:
             for frame in reader:
                 if options.max_frames is not None and frame.index >= options.max_frames:
                     break

@@ -1,4 +1,4 @@
-"""The overlay video: MP4, H.264, one frame for each frame of the source, shown as long.
+"""The overlay video: MP4, H.264, one frame for each frame of the source, shown as long, with its sound.
 
 Time stamps are those of the source in ticks of 1/90000 s, so a variable frame rate stays one. Sides that are
 odd get one more row or column, the repeated last one, as players demand even sides.
@@ -19,6 +19,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from partstream_server.media.sound import Sound
+
 _CLOCK = 90_000
 _TIME_BASE = Fraction(1, _CLOCK)
 _USUAL_RATE = 25.0
@@ -31,7 +33,9 @@ _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0"}
 class VideoWriter:
     """Writes upright RGB frames to a file as they come; use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path, *, width: int, height: int, frame_rate: float) -> None:
+    def __init__(
+        self, path: Path, *, width: int, height: int, frame_rate: float, sound: Path | None = None
+    ) -> None:
         """Begin a file.
 
         Args:
@@ -40,6 +44,7 @@ class VideoWriter:
             height: Of the frames that will come.
             frame_rate: What the source declares; 0 for none. Used where a frame does not tell how long it
                 lasts.
+            sound: A source whose sound is taken over, in sync with frames that have its times.
         """
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
         rate = max(Fraction(frame_rate or _USUAL_RATE).limit_denominator(1001), _SLOWEST)
@@ -55,6 +60,8 @@ class VideoWriter:
         self._start_s: float | None = None
         self._pending: tuple[int, int, VideoFrame] | None = None
         self._durations: dict[int, int] = {}
+        self._sound = None if sound is None else Sound(sound, self._container)
+        self._end_s = 0.0
 
     def write(self, image: npt.NDArray[np.uint8], *, time_s: float, duration_s: float = 0.0) -> None:
         """Append a frame.
@@ -76,14 +83,27 @@ class VideoWriter:
         if self._pending is not None:
             pts = max(pts, self._pending[0] + 1)
             self._encode(pts - self._pending[0])
-        self._pending = (pts, round(duration_s * _CLOCK) or self._usual_ticks, frame)
+        ticks = round(duration_s * _CLOCK) or self._usual_ticks
+        self._pending = (pts, ticks, frame)
+        self._end_s = time_s + ticks / _CLOCK
+        if self._sound is not None:
+            self._sound.write_until(time_s, start_s=self._start_s)
 
     def close(self) -> None:
         """Write what is pending and finish the file."""
         self._encode()
+        self._end_sound()
         for packet in self._stream.encode(None) if self._start_s is not None else ():
             self._mux(packet)
         self._container.close()
+
+    def _end_sound(self) -> None:
+        if self._sound is None:
+            return
+        if self._start_s is not None:
+            self._sound.write_until(self._end_s, start_s=self._start_s)
+            self._sound.finish(start_s=self._start_s)
+        self._sound.close()
 
     def _encode(self, ticks: int | None = None) -> None:
         """Encode the frame that waits until its successor tells how long it lasts."""

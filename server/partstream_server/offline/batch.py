@@ -108,7 +108,10 @@ class Batch:
         ) as parser:
             bar = progress.add_task(source.name, total=_expected_frames(parser.video, self._options))
             try:
-                with _written_to(directory), ResultFolder(directory, parser.video, self._wanted) as folder:
+                with (
+                    _written_to(directory),
+                    ResultFolder(directory, parser.video, self._wanted, sound=_file(source)) as folder,
+                ):
                     for picture in parser:
                         folder.write(picture)
                         num_frames += 1
@@ -122,6 +125,10 @@ class Batch:
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _file(source: Source) -> Path | None:
+    return source.path if source.path.is_file() else None
 
 
 def _reason(error: Exception) -> str:

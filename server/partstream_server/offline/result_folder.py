@@ -47,9 +47,18 @@ class Wanted:
 class ResultFolder:
     """Writes results as they come; use as a context manager, or call `close`."""
 
-    def __init__(self, directory: Path, video: VideoInfo, wanted: Wanted) -> None:
-        """Make the folder and remove what an earlier run left in it, and nothing else."""
-        self._directory, self._wanted = directory, wanted
+    def __init__(
+        self, directory: Path, video: VideoInfo, wanted: Wanted, *, sound: Path | None = None
+    ) -> None:
+        """Make the folder and remove what an earlier run left in it, and nothing else.
+
+        Args:
+            directory: Where the files go.
+            video: The source.
+            wanted: Which files.
+            sound: The source's file, whose sound the overlay takes over.
+        """
+        self._directory, self._wanted, self._sound = directory, wanted, sound
         self._parts = directory / "parts"
         directory.mkdir(parents=True, exist_ok=True)
         _remove_earlier(directory)
@@ -83,6 +92,7 @@ class ResultFolder:
                 width=video.width,
                 height=video.height,
                 frame_rate=video.frame_rate,
+                sound=self._sound,
             )
         )
         return lambda picture: writer.write(

@@ -69,7 +69,9 @@ def write_overlay(job: Job, path: Path) -> Steps:
     """The video with its people drawn on it; it has every frame of the source, parsed or passed over."""
     with job.open(with_skipped=True, with_pixels=True) as source:
         video = source.video
-        with VideoWriter(path, width=video.width, height=video.height, frame_rate=video.frame_rate) as writer:
+        with VideoWriter(
+            path, width=video.width, height=video.height, frame_rate=video.frame_rate, sound=job.source
+        ) as writer:
             for parsed in source:
                 with source.clock.stage("draw"):
                     people = parsed.result.people
