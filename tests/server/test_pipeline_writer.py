@@ -10,7 +10,7 @@ import pytest
 from partstream_core.joints import JOINTS, SURE
 from partstream_core.results import FrameResult, JointResult, PersonResult
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.overlay import draw, identity_colour
+from partstream_server.offline.overlay import USUAL_LAYERS, draw, identity_colour
 from partstream_server.pipeline.values import LabelMaps
 from tests.server import media_fixtures as media
 
@@ -126,12 +126,16 @@ def test_a_skeleton_joins_the_joints_that_are_visible() -> None:
     )
     people = [replace(person(3, (90, 190, 110, 299)), joints=joints)]
     maps = LabelMaps(np.zeros((400, 300), np.uint8).T, np.zeros((400, 300), np.uint8).T)
-    plain, drawn = (draw(image, people, maps, skeletons=wanted) for wanted in (False, True))
+    plain, drawn = (
+        draw(image, people, maps, layers=layers) for layers in (USUAL_LAYERS, USUAL_LAYERS | {"joints"})
+    )
     np.testing.assert_array_equal(drawn[230, 100], identity_colour(3))
     np.testing.assert_array_equal(drawn[200, 100], [255, 255, 255])
     np.testing.assert_array_equal(drawn[280, 90:110], plain[280, 90:110], "the ankle is hidden")
     np.testing.assert_array_equal(drawn[30:70, 330:370], plain[30:70, 330:370])
-    assert draw(image, [person(3, (90, 190, 110, 299))], maps, skeletons=True).shape == image.shape
+    assert (
+        draw(image, [person(3, (90, 190, 110, 299))], maps, layers=frozenset({"joints"})).shape == image.shape
+    )
 
 
 def test_labels_stay_inside_the_frame_and_tiny_frames_can_be_drawn_on() -> None:

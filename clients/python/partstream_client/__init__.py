@@ -28,7 +28,7 @@ from partstream_client.frames import Frame, ParseResult, UnknownSizeError
 from partstream_client.jobs import AsyncJob, JobStatus
 from partstream_client.people import Joint, NoMaskError, Part, Person
 from partstream_client.progress import Progress
-from partstream_client.rest import Options, SourceOptions
+from partstream_client.rest import Options, OverlayOptions, SourceOptions
 from partstream_client.retry import RetryPolicy
 from partstream_client.streaming.answers import (
     Answer,
@@ -66,6 +66,7 @@ __all__ = [
     "MissingExtraError",
     "NoMaskError",
     "Options",
+    "OverlayOptions",
     "ParseResult",
     "Part",
     "Person",

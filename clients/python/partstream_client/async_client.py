@@ -25,6 +25,7 @@ from partstream_client.jobs import AsyncJob, Output, job_query, list_jobs, submi
 from partstream_client.progress import Progress, ProgressCallback
 from partstream_client.rest import (
     Options,
+    OverlayOptions,
     Rest,
     SourceOptions,
     chunks,
@@ -184,11 +185,12 @@ class AsyncClient:
         skeletons: bool = False,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[OverlayOptions],
     ) -> Path:
         """The path `out`, holding the video with parts, outlines and identities drawn on it (MP4).
 
-        The file appears whole or not at all. With `skeletons` joints are drawn, too.
+        `render` makes people unrecognisable, or gives them another background, in its place. With `skeletons`
+        joints are drawn, too. The file appears whole or not at all.
 
         Raises:
             OSError: A path cannot be read or written.
@@ -300,7 +302,7 @@ class AsyncClient:
         idempotency_key: str | None = None,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[OverlayOptions],
     ) -> AsyncJob:
         """A job: the server parses in the background, also if this client leaves and the server restarts.
 
@@ -313,7 +315,7 @@ class AsyncClient:
             idempotency_key: Requests with the same key make one job; one is made up where it is left out.
             progress: Told how much has been sent.
             deadline_s: Longest time for sending.
-            options: See `Options`.
+            options: See `OverlayOptions`.
 
         Raises:
             ValueError: Both of source and url are given, or none.

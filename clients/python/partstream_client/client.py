@@ -14,7 +14,7 @@ from partstream_client.frames import Frame, ParseResult
 from partstream_client.jobs import AsyncJob, JobStatus, Output
 from partstream_client.loop import LoopThread
 from partstream_client.progress import ProgressCallback
-from partstream_client.rest import Options, SourceOptions
+from partstream_client.rest import Options, OverlayOptions, SourceOptions
 from partstream_client.source import Source
 from partstream_client.streaming.answers import Answer, SourceAnswer
 from partstream_client.streaming.options import Frames, StreamOptions
@@ -85,7 +85,7 @@ class Client:
         skeletons: bool = False,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[OverlayOptions],
     ) -> Path:
         """The path `out`, holding the video with what was found drawn on it; see `AsyncClient.overlay`."""
         return self._loop.run(
@@ -136,7 +136,7 @@ class Client:
         idempotency_key: str | None = None,
         progress: ProgressCallback | None = None,
         deadline_s: float | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[OverlayOptions],
     ) -> "Job":
         """A job that the server parses in the background; see `AsyncClient.submit`."""
         job = self._loop.run(

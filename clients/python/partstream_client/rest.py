@@ -48,6 +48,21 @@ class Options(TypedDict, total=False):
     """Whether key frames are encoded with former ones."""
 
 
+class OverlayOptions(Options, total=False):
+    """What may be asked of a rendered video, beside the options of the parse."""
+
+    render: Literal["overlay", "privacy", "background"]
+    """What is drawn, people made unrecognisable, or another background."""
+    layers: str
+    """Of `overlay`: some of parts, outlines, boxes, labels and joints, separated by commas."""
+    hide: Literal["faces", "heads", "people"]
+    """What `privacy` covers."""
+    effect: Literal["blur", "pixelate", "fill"]
+    """How `privacy` covers it."""
+    background: str
+    """Of `background`: blur, or a colour such as #00ff00."""
+
+
 class SourceOptions(TypedDict, total=False):
     """How a source that the server pulls is parsed; what is left out takes the server's default."""
 

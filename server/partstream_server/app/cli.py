@@ -91,6 +91,15 @@ def parse_command(
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Write the source with its people drawn on it.")] = True,
     skeletons: Annotated[bool, typer.Option("--skeletons", help="Draw joints into the overlay.")] = False,
+    render: Annotated[
+        str, typer.Option(help="What overlay.mp4 shows: overlay, privacy or background.")
+    ] = "overlay",
+    layers: Annotated[
+        str, typer.Option(help="Of overlay: some of parts, outlines, boxes, labels, joints.")
+    ] = "parts,outlines,labels",
+    hide: Annotated[str, typer.Option(help="Of privacy: faces, heads or people.")] = "heads",
+    effect: Annotated[str, typer.Option(help="Of privacy: blur, pixelate or fill.")] = "blur",
+    background: Annotated[str, typer.Option(help="Of background: blur, or a colour as #00ff00.")] = "blur",
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
     """Parse videos and images into folders of results."""
@@ -99,6 +108,7 @@ def parse_command(
     from rich.console import Console  # noqa: PLC0415
 
     from partstream_server.offline.batch import Batch, name_sources  # noqa: PLC0415
+    from partstream_server.offline.rendering import RenderOptions  # noqa: PLC0415
     from partstream_server.offline.result_folder import Wanted  # noqa: PLC0415
     from partstream_server.pipeline.parse_options import ParseOptions, check_skeletons  # noqa: PLC0415
 
@@ -114,6 +124,16 @@ def parse_command(
             flow=flow,
             encodes=encode,
         )
+        rendering = RenderOptions.model_validate(
+            {
+                "render": render,
+                "layers": layers,
+                "hide": hide,
+                "effect": effect,
+                "background": background,
+                "skeletons": skeletons,
+            }
+        )
     except ValidationError as error:  # what typer lets through, such as NaN
         first = error.errors()[0]
         message = f"{first['loc'][0]}: {first['msg'].lower()}, got {first['input']}"
@@ -121,11 +141,11 @@ def parse_command(
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine)
-        if skeletons:
+        if rendering.draws_joints:
             check_skeletons(options, engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
-    batch = Batch(engine, options, Wanted(overlay, part_maps, skeletons), console=Console(stderr=True))
+    batch = Batch(engine, options, Wanted(overlay, part_maps, rendering), console=Console(stderr=True))
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)
     except EngineError as error:

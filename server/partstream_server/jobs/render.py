@@ -18,7 +18,7 @@ from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
 from partstream_server.media import MediaLimits, open_video
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.overlay import draw
+from partstream_server.offline.rendering import Renderer, RenderOptions
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.pipeline.encoding import MaskForm
 from partstream_server.pipeline.parse_options import ParseOptions
@@ -46,7 +46,7 @@ def write_output(
     head: dict[str, Any],
     options: ParseOptions,
     *,
-    skeletons: bool,
+    rendering: RenderOptions,
     limits: MediaLimits,
     before_frame: Callable[[], None],
 ) -> None:
@@ -57,7 +57,7 @@ def write_output(
         folder: Of the job, with `source` and the results.
         head: `video` and `model` of the document.
         options: Of the parsing.
-        skeletons: Draw joints into the video.
+        rendering: What the video shows.
         limits: Of the source.
         before_frame: Called before each frame; raises to end the work.
 
@@ -72,7 +72,7 @@ def write_output(
     elif output is Output.ZIP:
         _write_archive(folder / RESULTS, part, head, before_frame)
     elif output is Output.MP4:
-        _write_overlay(folder, part, options, skeletons, limits, before_frame)
+        _write_video(folder, part, options, rendering, limits, before_frame)
     if output is not Output.NDJSON:
         part.replace(path)
 
@@ -102,20 +102,21 @@ def _write_archive(results: Path, path: Path, head: dict[str, Any], before_frame
     document.unlink()
 
 
-def _write_overlay(
+def _write_video(
     folder: Path,
     path: Path,
     options: ParseOptions,
-    skeletons: bool,
+    rendering: RenderOptions,
     limits: MediaLimits,
     before_frame: Callable[[], None],
 ) -> None:
-    """The video with its people drawn on it, every frame of the source."""
+    """The rendered video, every frame of the source."""
     results = read_ndjson(folder / RESULTS)
     with open_video(folder / "source", limits) as reader:
         info = reader.info
         upcoming = next(results, None)
         last: FrameResult | None = None
+        renderer = Renderer(rendering)
         with VideoWriter(
             path,
             width=info.width,
@@ -129,10 +130,8 @@ def _write_overlay(
                 before_frame()
                 if upcoming is not None and upcoming.index == frame.index:
                     last, upcoming = upcoming, next(results, None)
-                image = frame.image
-                if last is not None:
-                    maps = maps_of(last, info.height, info.width)
-                    image = draw(image, last.people, maps, skeletons=skeletons)
+                maps = None if last is None else maps_of(last, info.height, info.width)
+                image = renderer.render(frame.image, last, maps, time_s=frame.time_s)
                 writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from partstream_server.engine import Engine
 from partstream_server.jobs.errors import BundleChangedError, DiskQuotaError
@@ -16,17 +18,17 @@ from partstream_server.jobs.parse import (
     model_document,
     parse_in_segments,
 )
-from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
+from partstream_server.jobs.records import Checkpoint, Job, JobState
 from partstream_server.jobs.render import RESULTS, write_output
 from partstream_server.jobs.store import JobStore
 from partstream_server.media import MediaLimits, open_video
+from partstream_server.offline.rendering import RenderOptions
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.sources.address import Rules
 from partstream_server.sources.download import download
 from partstream_server.streams.tokens import fingerprint
 
-SKELETONS: Final = "skeletons"
-"""The option of the overlay that is no option of the parsing."""
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 _log = logging.getLogger("partstream.jobs")
 
 
@@ -164,7 +166,7 @@ class JobRunner:
                 self._store.folder(job.job_id),
                 head,
                 parse_options(job),
-                skeletons=bool(job.options.get(SKELETONS)),
+                rendering=_options(RenderOptions, job),
                 limits=self._config.limits,
                 before_frame=self._check,
             )
@@ -184,14 +186,16 @@ class JobRunner:
 
 def parse_options(job: Job) -> ParseOptions:
     """The options of a job's parsing."""
-    return ParseOptions.model_validate(
-        {name: value for name, value in job.options.items() if name in ParseOptions.model_fields}
+    return _options(ParseOptions, job)
+
+
+def _options(kind: type[OptionsT], job: Job) -> OptionsT:
+    """Those of a job's options that are of a kind."""
+    return kind.model_validate(
+        {name: value for name, value in job.options.items() if name in kind.model_fields}
     )
 
 
 def _name(job: Job) -> str:
     model = job.model or {}
     return f"{model.get('bundle', 'another bundle')} {model.get('version', '')}".strip()
-
-
-__all__ = ["SKELETONS", "Interrupted", "JobRunner", "Output", "RunnerConfig", "parse_options"]

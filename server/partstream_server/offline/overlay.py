@@ -22,28 +22,52 @@ _SHADE = (24, 24, 24)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw(image: Image, people: Sequence[PersonResult], maps: LabelMaps, *, skeletons: bool = False) -> Image:
+LAYERS = ("parts", "outlines", "boxes", "labels", "joints")
+"""What can be drawn, from below to above."""
+USUAL_LAYERS = frozenset({"parts", "outlines", "labels"})
+
+
+def draw(
+    image: Image,
+    people: Sequence[PersonResult],
+    maps: LabelMaps,
+    *,
+    layers: frozenset[str] = USUAL_LAYERS,
+) -> Image:
     """A copy of an RGB frame with its people drawn on it.
 
     Args:
         image: The frame.
         people: Its people.
         maps: The n-th of them is n in it.
-        skeletons: Draw the joints that are visible, and lines between them.
+        layers: Some of `LAYERS`; of joints those that are visible, and lines between them.
     """
+    canvas = image.copy()
+    if "parts" in layers:
+        _paint_parts(canvas, image, maps)
+    unit = max(1.0, max(image.shape[:2]) / 640)
+    for number, person in enumerate(people if "outlines" in layers else (), start=1):
+        _outline(canvas, person, number, maps, thickness=max(1, round(unit)))
+    for person in people if "boxes" in layers else ():
+        _box(canvas, person, thickness=max(1, round(unit)))
+    for person in people if "joints" in layers else ():
+        _skeleton(canvas, person, unit)
+    for person in people if "labels" in layers else ():
+        _label(canvas, person, unit)
+    return canvas
+
+
+def _paint_parts(canvas: Image, image: Image, maps: LabelMaps) -> None:
     part_HW = np.ascontiguousarray(maps.part_HW)
     colours = cv2.applyColorMap(part_HW, PALETTE[:, None, :])
     blended = cv2.addWeighted(image, 1 - _OPACITY, colours, _OPACITY, 0)
-    canvas = image.copy()
     cv2.copyTo(blended, part_HW, canvas)
-    unit = max(1.0, max(image.shape[:2]) / 640)
-    for number, person in enumerate(people, start=1):
-        _outline(canvas, person, number, maps, thickness=max(1, round(unit)))
-    for person in people if skeletons else ():
-        _skeleton(canvas, person, unit)
-    for person in people:
-        _label(canvas, person, unit)
-    return canvas
+
+
+def _box(canvas: Image, person: PersonResult, *, thickness: int) -> None:
+    left, top, right, bottom = (round(edge) for edge in person.box)
+    colour = identity_colour(person.identity)
+    cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thickness, cv2.LINE_AA)
 
 
 def identity_colour(identity: int) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,7 @@ from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import mots_lines, ndjson_line
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.frame_pipeline import ParsedPicture
-from partstream_server.offline.overlay import draw
+from partstream_server.offline.rendering import Renderer, RenderOptions
 from partstream_server.pipeline.values import LabelMaps, MapArray
 
 _FAST = 1
@@ -40,8 +40,8 @@ class Wanted:
 
     overlay: bool = True
     part_maps: bool = True
-    skeletons: bool = False
-    """Draw joints into the overlay."""
+    render: RenderOptions = field(default_factory=RenderOptions)
+    """What the overlay shows."""
 
 
 class ResultFolder:
@@ -69,6 +69,7 @@ class ResultFolder:
         if wanted.part_maps:
             self._parts.mkdir(exist_ok=True)
         self._last: ParsedPicture | None = None
+        self._renderer = Renderer(wanted.render)
 
     def write(self, picture: ParsedPicture) -> None:
         """Append a picture; one that was passed over shows the people of the last that was not."""
@@ -100,10 +101,9 @@ class ResultFolder:
         )
 
     def _drawn(self, picture: ParsedPicture) -> MapArray:
-        if self._last is None or self._last.result is None or self._last.maps is None:
-            return picture.frame.image
-        people, maps = self._last.result.people, self._last.maps
-        return draw(picture.frame.image, people, maps, skeletons=self._wanted.skeletons)
+        last = self._last
+        result, maps = (None, None) if last is None else (last.result, last.maps)
+        return self._renderer.render(picture.frame.image, result, maps, time_s=picture.frame.time_s)
 
     def close(self) -> None:
         """Finish every file."""

@@ -142,7 +142,7 @@ def _check(query: JobQuery, outputs: tuple[Output, ...], service: Service) -> No
     options = ParseOptions(**{name: getattr(query, name) for name in ParseOptions.model_fields})
     options.schedule_for(engine)
     check_outputs(outputs, options)
-    if query.skeletons:
+    if query.draws_joints:
         check_skeletons(options, engine)
     if query.webhook:
         if not service.jobs.config.webhook_key:

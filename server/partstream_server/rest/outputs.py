@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.overlay import draw
+from partstream_server.offline.rendering import Renderer
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.service.file_parse import Job, OpenJob, Parsed
 
@@ -72,12 +72,13 @@ def write_overlay(job: Job, path: Path) -> Steps:
         with VideoWriter(
             path, width=video.width, height=video.height, frame_rate=video.frame_rate, sound=job.source
         ) as writer:
+            renderer = Renderer(job.render)
             for parsed in source:
                 with source.clock.stage("draw"):
-                    people = parsed.result.people
-                    drawn = draw(parsed.frame.image, people, parsed.maps, skeletons=job.skeletons)
+                    time_s = parsed.frame.time_s
+                    drawn = renderer.render(parsed.frame.image, parsed.result, parsed.maps, time_s=time_s)
                 with source.clock.stage("write"):
-                    writer.write(drawn, time_s=parsed.frame.time_s, duration_s=parsed.frame.duration_s)
+                    writer.write(drawn, time_s=time_s, duration_s=parsed.frame.duration_s)
                 yield
 
 

@@ -51,7 +51,7 @@ async def parse(request: Request, options: Options) -> Response:
     settings = service.settings
     media_type = negotiate(request.headers.get("accept"), MEDIA_TYPES)
     engine = service.engine
-    if options.skeletons:
+    if options.draws_joints:
         check_skeletons(options, engine)
     service.drain.check()
     async with AsyncExitStack() as resources:
@@ -61,9 +61,7 @@ async def parse(request: Request, options: Options) -> Response:
         turn = service.gate.turn(request)
         await service.drain.unless_over(lambda: resources.enter_async_context(turn))
         account = account_of(request)
-        job = Job(
-            upload, engine, options, service.limits, service.metrics, account, skeletons=options.skeletons
-        )
+        job = Job(upload, engine, options, service.limits, service.metrics, account, render=options)
         try:
             body = await _start(request, service, job, media_type, resources)
         except NotAVideoError as error:

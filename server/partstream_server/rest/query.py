@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import Query
-from pydantic import Field
 
+from partstream_server.offline.rendering import RenderOptions
 from partstream_server.pipeline.parse_options import ParseOptions
 
 
-class ParseQuery(ParseOptions):
-    """The options of a file, and those of its overlay; a name that is not among them is refused."""
-
-    skeletons: bool = Field(default=False, description="Draw joints into the overlay video.")
+class ParseQuery(ParseOptions, RenderOptions):
+    """The options of a file, and those of its rendered video; a name that is not among them is refused."""
 
 
 Options = Annotated[ParseQuery, Query()]

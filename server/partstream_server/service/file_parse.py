@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
 from partstream_server.engine import Engine
 from partstream_server.media import Frame, MediaLimits
 from partstream_server.offline.parser import MediaParser
+from partstream_server.offline.rendering import RenderOptions
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.stage_times import StageClock
 from partstream_server.pipeline.values import LabelMaps
@@ -37,8 +38,8 @@ class Job:
     limits: MediaLimits
     metrics: Metrics
     account: Account
-    skeletons: bool = False
-    """Draw joints into the overlay video."""
+    render: RenderOptions = field(default_factory=RenderOptions)
+    """What a rendered video shows."""
 
     @contextmanager
     def open(self, *, with_skipped: bool = False, with_pixels: bool = False) -> Iterator[OpenJob]:
