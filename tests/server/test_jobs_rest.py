@@ -56,8 +56,9 @@ def finished(server: Running, job_id: str, headers: dict[str, str] | None = None
 @pytest.fixture(scope="module")
 def done(shared_server: Running) -> dict[str, Any]:
     """A job with all outputs that is over."""
-    job = submit(shared_server, WALKERS, outputs="ndjson,json,mp4,zip", every=2)
-    assert (job["state"], job["outputs"], job["results"]) == ("queued", ["ndjson", "json", "mp4", "zip"], {})
+    job = submit(shared_server, WALKERS, outputs="ndjson,json,mp4,zip,webm", every=2)
+    names = ["ndjson", "json", "mp4", "zip", "webm"]
+    assert (job["state"], job["outputs"], job["results"]) == ("queued", names, {})
     return finished(shared_server, job["id"])
 
 
@@ -91,6 +92,9 @@ def test_a_job_has_the_results_of_parse(server: Running, done: dict[str, Any]) -
         for one in overlays
     ]
     assert pictures[0] == pictures[1]
+    assert len(result(server, done, "webm").content) == len(
+        server.parse(WALKERS, "video/webm", every=2).content
+    )
     assert len(pictures[0]) == 8
 
 

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pytest
 from av.audio.stream import AudioStream
 
+from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.media import open_video
+from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
 from tests.server.media_fixtures import picture
 from tests.server.running_server import Running
@@ -158,3 +160,45 @@ def test_the_service_keeps_the_sound_with_passed_over_frames_too(server: Running
     answer = server.parse(film("aac", "mp4"), "video/mp4", every=5)
     (tmp_path / "overlay.mp4").write_bytes(answer.content)
     assert beep_s(tmp_path / "overlay.mp4") == pytest.approx(BEEP_S, abs=0.02)
+
+
+def alphas(path: Path) -> list[npt.NDArray[np.uint8]]:
+    """Opacity of the frames of a WebM."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.metadata.get("ALPHA_MODE", stream.metadata.get("alpha_mode")) == "1"
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+    return [np.asarray(frame.to_ndarray(format="rgba")[..., 3], np.uint8) for frame in frames]
+
+
+@pytest.mark.parametrize("codec", ["aac", "libopus"])
+def test_a_cutout_is_transparent_where_nobody_is_and_has_the_sound(tmp_path: Path, codec: str) -> None:
+    source, target = tmp_path / "source.mkv", tmp_path / "cutout.webm"
+    source.write_bytes(film(codec, "matroska"))
+    alpha = np.zeros((47, 63), np.uint8)
+    alpha[10:30, 20:40] = 255
+    with CutoutWriter(target, width=63, height=47, frame_rate=25, sound=source) as writer:
+        for index in range(50):
+            writer.write(picture()[:47, :63], alpha, time_s=index / 25, duration_s=1 / 25)
+        with pytest.raises(ValueError, match="63x47"):
+            writer.write(picture(), np.zeros((48, 64), np.uint8), time_s=3.0)
+    found = alphas(target)
+    assert len(found) == 50
+    for seen in found:
+        assert seen.shape == (48, 64)
+        assert seen[14:26, 24:36].min() > 240
+        assert seen[:, :12].max() < 16
+    with av.open(str(target)) as container:
+        assert container.streams.audio[0].codec.canonical_name == "opus"
+    assert beep_s(target) == pytest.approx(BEEP_S, abs=0.02)
+
+
+def test_the_service_cuts_people_out(server: Running, tmp_path: Path) -> None:
+    write_figures(tmp_path / "clip.mp4", width=640, height=360, num_frames=4)
+    answer = server.parse((tmp_path / "clip.mp4").read_bytes(), "video/webm", every=2)
+    assert answer.headers["content-type"] == "video/webm"
+    (tmp_path / "cutout.webm").write_bytes(answer.content)
+    found = alphas(tmp_path / "cutout.webm")
+    assert len(found) == 4
+    assert all(0.01 < (seen > 128).mean() < 0.5 for seen in found)

@@ -196,13 +196,46 @@ class AsyncClient:
             OSError: A path cannot be read or written.
             ClientError: See `partstream_client.errors`.
         """
+        return await self._rendered(
+            source, out, "video/mp4", options, progress, deadline_s, skeletons=skeletons
+        )
+
+    async def cutout(
+        self,
+        source: Source,
+        out: str | os.PathLike[str],
+        *,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> Path:
+        """The path `out`, holding the people alone on a transparent ground (WebM, VP9 with alpha).
+
+        Raises:
+            OSError: A path cannot be read or written.
+            ClientError: See `partstream_client.errors`.
+        """
+        return await self._rendered(source, out, "video/webm", options, progress, deadline_s)
+
+    async def _rendered(
+        self,
+        source: Source,
+        out: str | os.PathLike[str],
+        accept: str,
+        options: Options,
+        progress: ProgressCallback | None,
+        deadline_s: float | None,
+        *,
+        skeletons: bool = False,
+    ) -> Path:
+        """The path `out`, holding an answer; it appears whole or not at all."""
         target = Path(out)
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
 
         async def write() -> None:
             async with (
                 self._rest.opened(source) as media,
-                self._rest.parse(media, "video/mp4", options, progress, skeletons=skeletons) as response,
+                self._rest.parse(media, accept, options, progress, skeletons=skeletons) as response,
             ):
                 with partial.open("wb") as file:
                     async for chunk in chunks(response):

@@ -94,6 +94,20 @@ class Client:
             )
         )
 
+    def cutout(
+        self,
+        source: Source,
+        out: str | os.PathLike[str],
+        *,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> Path:
+        """The path `out`, holding the people alone on a transparent ground; see `AsyncClient.cutout`."""
+        return self._loop.run(
+            self._client.cutout(source, out, progress=progress, deadline_s=deadline_s, **options)
+        )
+
     def stream(
         self, frames: Frames, options: StreamOptions | None = None, *, deadline_s: float | None = None
     ) -> Generator[Answer]:

@@ -16,8 +16,8 @@ from partstream_client.progress import Progress, ProgressCallback
 from partstream_client.rest import Options, Rest, chunks, frame_of, json_of, lines, read
 from partstream_client.source import Source
 
-Output: TypeAlias = Literal["ndjson", "json", "mp4", "zip"]
-"""A file that a job makes: results as lines or as one document, the overlay video, label maps."""
+Output: TypeAlias = Literal["ndjson", "json", "mp4", "zip", "webm"]
+"""A file that a job makes: results as lines or one document, the rendered video, label maps, the cutout."""
 _PATH = "/v1/jobs"
 
 

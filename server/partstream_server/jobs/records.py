@@ -36,6 +36,7 @@ class Output(StrEnum):
     JSON = "json"
     MP4 = "mp4"
     ZIP = "zip"
+    WEBM = "webm"
 
     @property
     def file_name(self) -> str:
@@ -53,6 +54,7 @@ _FILES: Final[dict[Output, tuple[str, str]]] = {
     Output.JSON: ("results.json", "application/json"),
     Output.MP4: ("overlay.mp4", "video/mp4"),
     Output.ZIP: ("maps.zip", "application/zip"),
+    Output.WEBM: ("cutout.webm", "video/webm"),
 }
 
 

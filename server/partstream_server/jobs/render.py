@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from partstream_core import rle
 from partstream_core.errors import OptionError
 from partstream_core.labels import PARTS
-from partstream_core.results import FrameResult
+from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
-from partstream_server.media import MediaLimits, open_video
+from partstream_server.media import Frame, MediaLimits, VideoReader, open_video
+from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.rendering import Renderer, RenderOptions
+from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.pipeline.encoding import MaskForm
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.values import LabelMaps
 
 RESULTS: Final = Output.NDJSON.file_name
-_FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP})
+_FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP, Output.WEBM})
+_Picture: TypeAlias = tuple[Frame, FrameResult | None, LabelMaps | None]
 _PART_NUMBERS: Final = {name: number for number, name in enumerate(PARTS)}
 
 
@@ -71,8 +73,13 @@ def write_output(
         _write_document(folder / RESULTS, part, head)
     elif output is Output.ZIP:
         _write_archive(folder / RESULTS, part, head, before_frame)
-    elif output is Output.MP4:
-        _write_video(folder, part, options, rendering, limits, before_frame)
+    elif output in (Output.MP4, Output.WEBM):
+        with open_video(folder / "source", limits) as reader:
+            pictures = _pictures(reader, folder / RESULTS, options, before_frame)
+            if output is Output.MP4:
+                _write_video(folder, part, pictures, reader.info, rendering)
+            else:
+                _write_cutout(folder, part, pictures, reader.info)
     if output is not Output.NDJSON:
         part.replace(path)
 
@@ -103,36 +110,45 @@ def _write_archive(results: Path, path: Path, head: dict[str, Any], before_frame
 
 
 def _write_video(
-    folder: Path,
-    path: Path,
-    options: ParseOptions,
-    rendering: RenderOptions,
-    limits: MediaLimits,
-    before_frame: Callable[[], None],
+    folder: Path, path: Path, pictures: Iterator[_Picture], info: VideoInfo, rendering: RenderOptions
 ) -> None:
     """The rendered video, every frame of the source."""
-    results = read_ndjson(folder / RESULTS)
-    with open_video(folder / "source", limits) as reader:
-        info = reader.info
-        upcoming = next(results, None)
-        last: FrameResult | None = None
-        renderer = Renderer(rendering)
-        with VideoWriter(
-            path,
-            width=info.width,
-            height=info.height,
-            frame_rate=info.frame_rate,
-            sound=folder / "source",
-        ) as writer:
-            for frame in reader:
-                if options.max_frames is not None and frame.index >= options.max_frames:
-                    break
-                before_frame()
-                if upcoming is not None and upcoming.index == frame.index:
-                    last, upcoming = upcoming, next(results, None)
-                maps = None if last is None else maps_of(last, info.height, info.width)
-                image = renderer.render(frame.image, last, maps, time_s=frame.time_s)
-                writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
+    renderer, source = Renderer(rendering), folder / "source"
+    with VideoWriter(
+        path, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=source
+    ) as writer:
+        for frame, result, maps in pictures:
+            image = renderer.render(frame.image, result, maps, time_s=frame.time_s)
+            writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
+
+
+def _write_cutout(folder: Path, path: Path, pictures: Iterator[_Picture], info: VideoInfo) -> None:
+    """The people alone on a transparent ground, every frame of the source."""
+    source = folder / "source"
+    with CutoutWriter(
+        path, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=source
+    ) as writer:
+        for frame, _, maps in pictures:
+            alpha = np.zeros(frame.image.shape[:2], np.uint8) if maps is None else alpha_of(maps)
+            writer.write(frame.image, alpha, time_s=frame.time_s, duration_s=frame.duration_s)
+
+
+def _pictures(
+    reader: VideoReader, results: Path, options: ParseOptions, before_frame: Callable[[], None]
+) -> Iterator[_Picture]:
+    """Every frame of the source, with the last result up to it and its maps."""
+    found = read_ndjson(results)
+    upcoming = next(found, None)
+    last: FrameResult | None = None
+    maps: LabelMaps | None = None
+    for frame in reader:
+        if options.max_frames is not None and frame.index >= options.max_frames:
+            return
+        before_frame()
+        if upcoming is not None and upcoming.index == frame.index:
+            last, upcoming = upcoming, next(found, None)
+            maps = maps_of(last, *frame.image.shape[:2])
+        yield frame, last, maps
 
 
 def maps_of(result: FrameResult, height: int, width: int) -> LabelMaps:

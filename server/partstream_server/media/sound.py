@@ -1,8 +1,9 @@
-"""The sound of a source beside the video that is drawn of it: copied where MP4 holds it, else made AAC."""
+"""The sound of a source beside the video that is drawn of it: copied where it can be, else encoded anew."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -15,8 +16,25 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-_COPIED: Final = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"})
-"""Codecs that MP4 holds and players play."""
+
+@dataclass(frozen=True, slots=True)
+class SoundForm:
+    """What sound a container holds."""
+
+    copied: frozenset[str]
+    """Codecs that are taken over as they are."""
+    encoder: str
+    """What others become."""
+    samples: str
+    """How the encoder takes them."""
+    frame: int | None
+    """How many it takes at a time; None: any number."""
+
+
+AAC: Final = SoundForm(frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}), "aac", "fltp", None)
+"""Of MP4."""
+OPUS: Final = SoundForm(frozenset({"opus", "vorbis"}), "libopus", "flt", 960)
+"""Of WebM."""
 _RATE: Final = 48_000
 _ONLY_THIS_FILE: Final = {"protocol_whitelist": "pipe"}
 _BROKEN: Final = (av.error.FFmpegError, OSError, ValueError)
@@ -25,18 +43,19 @@ _BROKEN: Final = (av.error.FFmpegError, OSError, ValueError)
 class Sound:
     """Copies a source's sound into a file as its video is written; what cannot be read of it is left out."""
 
-    def __init__(self, source: Path, target: OutputContainer) -> None:
+    def __init__(self, source: Path, target: OutputContainer, form: SoundForm = AAC) -> None:
         """Open the source and add a stream to the target; there is none where the source has no sound.
 
         Args:
             source: A video.
             target: Whose header is not written yet.
+            form: What the target holds.
         """
         self._file: BinaryIO | None = None
         self._container: InputContainer | None = None
         self._packets: Iterator[Packet[AudioStream]] = iter(())
         self._waiting: Packet[AudioStream] | None = None
-        self._target = target
+        self._target, self._form = target, form
         self._resampler: AudioResampler | None = None
         """Where the sound is not copied."""
         try:
@@ -50,13 +69,13 @@ class Sound:
 
     def _add(self, stream: AudioStream) -> None:
         assert self._container is not None, "it is open"
-        copied = stream.codec.canonical_name in _COPIED
+        copied = stream.codec.canonical_name in self._form.copied
         if copied:
             self._stream = self._target.add_stream_from_template(stream)
         else:
-            self._stream = self._target.add_stream("aac", rate=_RATE)
+            self._stream = cast(AudioStream, self._target.add_stream(self._form.encoder, rate=_RATE))
             self._stream.layout = "stereo"
-            self._resampler = AudioResampler("fltp", "stereo", _RATE)
+            self._resampler = AudioResampler(self._form.samples, "stereo", _RATE, frame_size=self._form.frame)
         self._packets = self._container.demux(stream)
         self._advance()
 

@@ -85,6 +85,7 @@ PARSE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
                 "example": '{"index":0,"time_s":0.0,"key_frame":true,"people":[]}\n',
             },
             "video/mp4": {"schema": _FILE},
+            "video/webm": {"schema": _FILE},
             "application/zip": {"schema": _FILE},
         },
     },

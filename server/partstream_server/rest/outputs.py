@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
+from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.rendering import Renderer
+from partstream_server.offline.rendering import Renderer, alpha_of
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.service.file_parse import Job, OpenJob, Parsed
 
@@ -98,13 +99,33 @@ def write_archive(job: Job, path: Path) -> Steps:
         archive.write(document, "results.json", zipfile.ZIP_DEFLATED)
 
 
+def write_cutout(job: Job, path: Path) -> Steps:
+    """The people alone on a transparent ground; every frame of the source, parsed or passed over."""
+    with job.open(with_skipped=True, with_pixels=True) as source:
+        video = source.video
+        with CutoutWriter(
+            path, width=video.width, height=video.height, frame_rate=video.frame_rate, sound=job.source
+        ) as writer:
+            for parsed in source:
+                with source.clock.stage("write"):
+                    frame = parsed.frame
+                    writer.write(
+                        frame.image,
+                        alpha_of(parsed.maps),
+                        time_s=frame.time_s,
+                        duration_s=frame.duration_s,
+                    )
+                yield
+
+
 LINES_TYPE: Final = "application/x-ndjson"
 FILE_FORMS: Final[dict[str, FileForm]] = {
     "application/json": FileForm("results.json", write_document),
     "video/mp4": FileForm("overlay.mp4", write_overlay),
     "application/zip": FileForm("maps.zip", write_archive, "attachment"),
+    "video/webm": FileForm("cutout.webm", write_cutout),
 }
-MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/zip")
+MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/zip", "video/webm")
 """All forms, the usual one first."""
 
 
