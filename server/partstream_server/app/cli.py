@@ -14,6 +14,7 @@ from partstream_core.errors import BundleError, EngineError, MediaError, OptionE
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server import __version__
 from partstream_server.app.serve import serve_command
+from partstream_server.app.sheet import sheet_command
 from partstream_server.pipeline.encoding import MaskForm
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ app = typer.Typer(
     help="Every person's body parts and garments in video, with an identity that stays with the person.",
 )
 app.command("serve")(serve_command)
+app.command("sheet")(sheet_command)
 
 Bundle = Annotated[
     Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
