@@ -1,6 +1,7 @@
 """Pulled sources: what is fetched, what is refused, and what is left after a stop."""
 
 import contextlib
+import io
 import json
 import socket
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import PIL.Image
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -108,6 +110,29 @@ def test_a_file_is_parsed_to_its_end(serve: Serve, tmp_path: Path) -> None:
     eventually(lambda: threads() == [], "no thread is left")
     assert server.http.delete(f"/v1/sources/{source['id']}").status_code == 204
     problem(server.http.get(f"/v1/sources/{source['id']}"), "not_found")
+
+
+def test_a_source_is_shown_as_jpegs_until_its_end(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(clip(num_frames=20))
+    server = serve(source_folder=tmp_path)
+    source = start(server, (tmp_path / "clip.mp4").as_uri())
+    pictures = []
+    with server.http.stream("GET", f"/v1/sources/{source['id']}/mjpeg?layers=boxes") as answer:
+        kind, _, boundary = answer.headers["content-type"].partition("; boundary=")
+        assert kind == "multipart/x-mixed-replace"
+        body = b"".join(answer.iter_bytes())
+    assert body.endswith(f"--{boundary}--\r\n".encode())
+    for part in body.split(f"--{boundary}\r\n".encode())[1:]:
+        head, _, jpeg = part.partition(b"\r\n\r\n")
+        assert head.startswith(b"Content-Type: image/jpeg")
+        with PIL.Image.open(io.BytesIO(jpeg)) as opened:
+            pictures.append(opened.size)
+    assert pictures
+    assert set(pictures) == {(64, 48)}
+    blind = start(server, (tmp_path / "clip.mp4").as_uri(), masks="none")
+    problem(server.http.get(f"/v1/sources/{blind['id']}/mjpeg"), "bad_option")
+    problem(server.http.get(f"/v1/sources/{source['id']}/mjpeg?layers=hats"), "bad_option")
+    problem(server.http.get("/v1/sources/nothing/mjpeg"), "not_found")
 
 
 def test_an_http_stream_is_followed_by_events_and_over_a_websocket_and_stops(serve: Serve) -> None:

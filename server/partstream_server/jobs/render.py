@@ -10,9 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from partstream_core import rle
 from partstream_core.errors import OptionError
-from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
@@ -21,6 +19,7 @@ from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
 from partstream_server.offline.result_folder import identity_png, part_png
+from partstream_server.offline.stored_maps import maps_of
 from partstream_server.pipeline.encoding import MaskForm
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.values import LabelMaps
@@ -28,7 +27,6 @@ from partstream_server.pipeline.values import LabelMaps
 RESULTS: Final = Output.NDJSON.file_name
 _FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP, Output.WEBM})
 _Picture: TypeAlias = tuple[Frame, FrameResult | None, LabelMaps | None]
-_PART_NUMBERS: Final = {name: number for number, name in enumerate(PARTS)}
 
 
 def check_outputs(outputs: tuple[Output, ...], options: ParseOptions) -> None:
@@ -149,24 +147,3 @@ def _pictures(
             last, upcoming = upcoming, next(found, None)
             maps = maps_of(last, *frame.image.shape[:2])
         yield frame, last, maps
-
-
-def maps_of(result: FrameResult, height: int, width: int) -> LabelMaps:
-    """The label maps that a result's masks were encoded from.
-
-    Raises:
-        ValueError: A mask is not in run lengths.
-    """
-    person_HW = np.zeros((height, width), np.uint8)
-    part_HW = np.zeros((height, width), np.uint8)
-    for number, person in enumerate(result.people, start=1):
-        person_HW[_mask(person.mask)] = number
-        for part in person.parts:
-            part_HW[_mask(part.mask)] = _PART_NUMBERS[part.part]
-    return LabelMaps(person_HW, part_HW)
-
-
-def _mask(mask: object) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    if not isinstance(mask, rle.Rle):
-        raise ValueError("a mask is not in run lengths")
-    return rle.decode(mask).astype(np.bool_, copy=False)

@@ -16,7 +16,7 @@ from partstream_server import __version__
 from partstream_server.config.settings import Settings
 from partstream_server.engine import DeviceOptions, Engine, create_engine
 from partstream_server.pipeline.session import warm_up
-from partstream_server.rest import jobs, pages, parse, sources, status, websocket
+from partstream_server.rest import jobs, mjpeg, pages, parse, sources, status, websocket
 from partstream_server.rest.access_log import Observer
 from partstream_server.rest.authentication import Guard
 from partstream_server.rest.head import Heads
@@ -89,6 +89,7 @@ def create_app(
     app.include_router(websocket.router)
     app.include_router(sources.router)
     app.include_router(jobs.router)
+    app.include_router(mjpeg.router)
     add_problem_handlers(app, OPTIONS)
     app.add_middleware(Guard, access=service.access, hosts=HostRule.of(settings))
     app.add_middleware(Observer, metrics=service.metrics, tracing=tracing)

@@ -10,6 +10,7 @@ from functools import partial
 
 from partstream_server.config.settings import Settings
 from partstream_server.media import MediaLimits
+from partstream_server.pipeline.encoding import MaskForm
 from partstream_server.security.access import Account
 from partstream_server.sources.address import Rules, check_url, without_password
 from partstream_server.sources.capture import Capture
@@ -26,6 +27,8 @@ class Pulled:
     url: str
     """As it may be shown."""
     owner: str
+    masks: MaskForm
+    """The form of masks that was asked for."""
 
 
 class Sources:
@@ -62,7 +65,7 @@ class Sources:
             reconnect=reconnect,
             backoff_s=self._backoff_s,
         )
-        pulled = Pulled(source, without_password(url), account.name)
+        pulled = Pulled(source, without_password(url), account.name, config.masks)
         self._pulled[source.source_id] = pulled
         return pulled
 

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 from enum import StrEnum
 from typing import Final
+
+import numpy as np
 
 from partstream_core.errors import PartstreamError
 from partstream_server.media.frame import Image, fit_within
@@ -20,6 +22,8 @@ from partstream_server.streams import Answer, GoingAway, InputFrame, Policy, Str
 BACKOFF_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S: Final = 60.0
 MAX_BEHIND: Final = 64
+MAX_PICTURES: Final = 16
+"""Pictures that are kept for those who show them."""
 _log = logging.getLogger("partstream.sources")
 
 
@@ -59,6 +63,12 @@ class Follower:
         """Say that no further item comes."""
         self._over = True
         self._news.set()
+
+    def newest(self) -> Answer | GoingAway | None:
+        """The newest item, if one waits; those before it are passed over."""
+        newest = self._items[-1] if self._items else None
+        self._items.clear()
+        return newest
 
     async def items(self) -> AsyncGenerator[Answer | GoingAway, None]:
         """Items as they come."""
@@ -104,6 +114,8 @@ class Source:
         self._line: Line | None = None
         self._lock = threading.Lock()
         self._size: tuple[int, int] | None = None
+        self._viewers = 0
+        self._pictures: OrderedDict[int, Image] = OrderedDict()
         self._began_s, self._time_s = time.monotonic(), -1.0
         self._thread = threading.Thread(target=self._run, name=f"source-{source_id}", daemon=True)
         self._answers = asyncio.create_task(self._publish())
@@ -125,6 +137,16 @@ class Source:
     def leave(self, follower: Follower) -> None:
         """Forget a follower."""
         self._followers.discard(follower)
+
+    def keep_pictures(self, wanted: bool) -> None:
+        """Keep the newest pictures for one more who shows them, or for one less."""
+        self._viewers += 1 if wanted else -1
+        if not self._viewers:
+            self._pictures.clear()
+
+    def picture(self, index: int) -> Image | None:
+        """The RGB picture of a frame, if it is kept."""
+        return self._pictures.get(index)
 
     async def stop(self) -> None:
         """Stop: afterwards there is no thread, no connection and no stream."""
@@ -236,5 +258,9 @@ class Source:
         frame = InputFrame(
             index=self.num_frames, time_s=self._time_s, image=fit_within(image, width=width, height=height)
         )
+        if self._viewers:
+            self._pictures[frame.index] = np.asarray(frame.image, np.uint8)
+            while len(self._pictures) > MAX_PICTURES:
+                self._pictures.popitem(last=False)
         asyncio.run_coroutine_threadsafe(self.stream.submit(frame), self._loop).result()
         self.num_frames += 1
