@@ -236,7 +236,7 @@ def test_the_interface_is_documented(server: Running) -> None:
     described = server.http.get("/openapi.json").json()
     post = described["paths"]["/v1/parse"]["post"]
     assert {"multipart/form-data", "application/octet-stream"} <= set(post["requestBody"]["content"])
-    assert {"application/json", "application/x-ndjson", "video/mp4", "application/zip"} == set(
+    assert {"application/json", "application/x-ndjson", "video/mp4", "application/zip", "video/webm"} == set(
         post["responses"]["200"]["content"]
     )
     assert [one["name"] for one in post["parameters"] if one["in"] == "query"] == list(OPTIONS)

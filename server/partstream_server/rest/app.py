@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from anyio import to_thread
@@ -20,6 +21,7 @@ from partstream_server.rest import jobs, mjpeg, pages, parse, sources, status, w
 from partstream_server.rest.access_log import Observer
 from partstream_server.rest.authentication import Guard
 from partstream_server.rest.head import Heads
+from partstream_server.rest.openapi import describe
 from partstream_server.rest.problems import add_problem_handlers
 from partstream_server.rest.query import OPTIONS
 from partstream_server.security.host import HostRule
@@ -82,6 +84,7 @@ def create_app(
         redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.state.service = service
     app.include_router(pages.router)
     app.include_router(status.router)

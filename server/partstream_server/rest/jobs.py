@@ -26,7 +26,7 @@ from partstream_server.media import open_video
 from partstream_server.pipeline.parse_options import ParseOptions, check_skeletons
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.documents import JobDocument, JobList
-from partstream_server.rest.openapi import JOB_BODY, JOB_RESPONSES, RESULT_RESPONSES
+from partstream_server.rest.openapi import EVENT_RESPONSES, JOB_BODY, JOB_RESPONSES, RESULT_RESPONSES
 from partstream_server.rest.query import ParseQuery
 from partstream_server.rest.requests import checked, read_json
 from partstream_server.rest.streaming import Body, StreamedResponse
@@ -204,7 +204,7 @@ async def delete(request: Request, job_id: str) -> None:
     await to_thread.run_sync(_jobs(request).delete, job_id, account_of(request).name)
 
 
-@router.get("/{job_id}/events", response_class=Response)
+@router.get("/{job_id}/events", response_class=Response, responses=EVENT_RESPONSES)
 async def events(request: Request, job_id: str) -> Response:
     """What happens to a job as server-sent events, from its beginning or after `Last-Event-ID`."""
     service, jobs, owner = service_of(request), _jobs(request), account_of(request).name

@@ -19,6 +19,7 @@ from partstream_server.offline.rendering import Renderer, RenderOptions
 from partstream_server.offline.stored_maps import maps_of
 from partstream_server.pipeline.encoding import MaskForm
 from partstream_server.rest.authentication import account_of
+from partstream_server.rest.openapi import MJPEG_RESPONSES
 from partstream_server.rest.streaming import Body, StreamedResponse
 from partstream_server.service.service import service_of
 from partstream_server.sources.source import Follower, Source
@@ -29,7 +30,7 @@ _BOUNDARY: Final = "partstream-frame"
 _QUALITY: Final = 80
 
 
-@router.get("/{source_id}/mjpeg", response_class=Response)
+@router.get("/{source_id}/mjpeg", response_class=Response, responses=MJPEG_RESPONSES)
 async def mjpeg(request: Request, source_id: str, rendering: Annotated[RenderOptions, Query()]) -> Response:
     """Frames as they are parsed, rendered, as `multipart/x-mixed-replace`; a slow reader gets the newest."""
     service = service_of(request)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from partstream_server.jobs.records import Output
 from partstream_server.rest.documents import JobDocument, Problem
 from partstream_server.rest.problems import PROBLEM_TYPE
 from partstream_server.service.errors import ERROR_TABLE
@@ -45,7 +49,10 @@ PARSE_BODY: Final[dict[str, Any]] = {
 def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The answers of these errors, by status."""
     return {
-        row.http: {"description": row.title, "model": Problem, "content": {PROBLEM_TYPE: {}}}
+        row.http: {
+            "description": row.title,
+            "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
         for row in (ERROR_TABLE[code] for code in codes)
     }
 
@@ -122,10 +129,67 @@ JOB_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         "disk_quota_exceeded",
     ),
 }
+_RESULT: Final[dict[str, Any]] = {output.media_type: {"schema": _FILE} for output in Output}
 RESULT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": _FILE}}},
-    206: {"description": "The part of it that Range asks for."},
+    200: {"description": "The file.", "content": _RESULT},
+    206: {"description": "The part of it that Range asks for.", "content": _RESULT},
     304: {"description": "It is the one that If-None-Match names."},
     416: {"description": "It has no such range."},
     **_problems("not_found", "job_unfinished"),
 }
+
+EVENT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Events.", "content": {"text/event-stream": {"schema": {}}}}
+}
+MJPEG_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Pictures.", "content": {"multipart/x-mixed-replace": {"schema": _FILE}}}
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of the application, made once.
+
+    Beside what FastAPI says of it, every operation has problem documents as its other answers, in place of
+    FastAPI's own form of a 422, and schemas that stand in a body are moved to where references lead.
+    """
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        license_info=app.license_info,
+        routes=app.routes,
+    )
+    schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.setdefault("Problem", Problem.model_json_schema())
+    problem = {
+        "description": "What went wrong.",
+        "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            if "HTTPValidationError" in str(answers.get("422")):
+                answers["422"] = problem
+            answers.setdefault("default", problem)
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                for name, schema in media["schema"].pop("$defs", {}).items():
+                    schemas.setdefault(name, schema)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    app.openapi_schema = _with_references(document)
+    return app.openapi_schema
+
+
+def _with_references(value: Any) -> Any:
+    """The value with references to the schemas of the document."""
+    if isinstance(value, dict):
+        return {
+            name: one.replace("#/$defs/", "#/components/schemas/")
+            if name == "$ref" and isinstance(one, str)
+            else _with_references(one)
+            for name, one in value.items()
+        }
+    return [_with_references(one) for one in value] if isinstance(value, list) else value

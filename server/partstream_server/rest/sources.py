@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from partstream_core.errors import PartstreamError
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.messages import item_message, opened_message
+from partstream_server.rest.openapi import EVENT_RESPONSES
 from partstream_server.rest.problems import problem_response
 from partstream_server.rest.requests import StreamOptions, checked, read_json
 from partstream_server.rest.streaming import Body, StreamedResponse
@@ -98,7 +99,7 @@ async def stop(request: Request, source_id: str) -> None:
     await service_of(request).sources.stop(source_id, account_of(request))
 
 
-@router.get("/{source_id}/events", response_class=Response)
+@router.get("/{source_id}/events", response_class=Response, responses=EVENT_RESPONSES)
 async def events(request: Request, source_id: str) -> Response:
     """Results as server-sent events, from now on; the data are the messages of the WebSocket `/v1/stream`."""
     service = service_of(request)
