@@ -34,6 +34,16 @@ class Options(TypedDict, total=False):
     """Parse every n-th frame."""
     max_frames: int
     """Stop after this many frames."""
+    start_s: float
+    """Begin so many seconds after the first frame."""
+    end_s: float
+    """Stop so many seconds after the first frame."""
+    fps: float
+    """Parse about so many frames a second, in place of `every`."""
+    parts: str
+    """Leave out all parts but these, such as `face,hair`."""
+    people: str
+    """Leave out all people but those with these identities, such as `1,3`."""
     masks: Literal["rle", "polygons", "none"]
     """The form of masks."""
     joints: bool

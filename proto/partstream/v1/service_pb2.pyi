@@ -239,7 +239,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes", "start_s", "end_s", "fps", "parts", "people")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +250,11 @@ class ParseVideoConfig(_message.Message):
     FLOW_FIELD_NUMBER: _ClassVar[int]
     JOINTS_FIELD_NUMBER: _ClassVar[int]
     ENCODES_FIELD_NUMBER: _ClassVar[int]
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    FPS_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PEOPLE_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -260,7 +265,12 @@ class ParseVideoConfig(_message.Message):
     flow: FlowSource
     joints: bool
     encodes: bool
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ...) -> None: ...
+    start_s: float
+    end_s: float
+    fps: float
+    parts: _containers.RepeatedScalarFieldContainer[str]
+    people: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., fps: _Optional[float] = ..., parts: _Optional[_Iterable[str]] = ..., people: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")

@@ -69,6 +69,13 @@ def parse_command(
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many frames of each source.")
     ] = None,
+    start_s: Annotated[float, typer.Option(min=0, help="Begin so many seconds after the first frame.")] = 0.0,
+    end_s: Annotated[float | None, typer.Option(help="Stop so many seconds after the first frame.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Parse about so many frames a second, in place of --every.")
+    ] = None,
+    parts: Annotated[str, typer.Option(help="Leave out all parts but these, such as face,hair.")] = "",
+    people: Annotated[str, typer.Option(help="Leave out all identities but these, such as 1,3.")] = "",
     masks: Annotated[MaskForm, typer.Option(help="How results.ndjson holds masks.")] = MaskForm.RLE,
     joints: Annotated[
         bool, typer.Option(help="Whether results.ndjson holds joints, where the bundle finds them.")
@@ -125,6 +132,11 @@ def parse_command(
             interval=interval,
             flow=flow,
             encodes=encode,
+            start_s=start_s,
+            end_s=end_s,
+            fps=fps,
+            parts=parts,
+            people=people,
         )
         rendering = RenderOptions.model_validate(
             {
@@ -138,7 +150,9 @@ def parse_command(
         )
     except ValidationError as error:  # what typer lets through, such as NaN
         first = error.errors()[0]
-        message = f"{first['loc'][0]}: {first['msg'].lower()}, got {first['input']}"
+        name = f"{first['loc'][0]}: " if first["loc"] else ""
+        given = f", got {first['input']}" if first["loc"] else ""
+        message = f"{name}{first['msg'].lower()}{given}"
         raise _failure(OptionError(message), EXIT_BAD_INPUT) from None
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:

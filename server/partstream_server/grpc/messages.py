@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from partstream.v1 import results_pb2, service_pb2
 from partstream_core.errors import MediaError, OptionError
@@ -103,17 +104,27 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
     score = _score(message)
     if score is not None and not 0 <= score <= 1:
         raise OptionError(f"score_threshold must be between 0 and 1, got {score}")
-    return ParseOptions(
-        score_threshold=score,
-        every=message.every or 1,
-        max_frames=message.max_frames or None,
-        masks=_mask_form(message.masks),
-        schedule=_schedule(message),
-        interval=_interval(message),
-        flow=_flow(message),
-        joints=_joints(message),
-        encodes=message.encodes if message.HasField("encodes") else None,
-    )
+    try:
+        return ParseOptions(
+            score_threshold=score,
+            every=message.every or 1,
+            max_frames=message.max_frames or None,
+            masks=_mask_form(message.masks),
+            schedule=_schedule(message),
+            interval=_interval(message),
+            flow=_flow(message),
+            joints=_joints(message),
+            encodes=message.encodes if message.HasField("encodes") else None,
+            start_s=message.start_s,
+            end_s=message.end_s or None,
+            fps=message.fps or None,
+            parts=",".join(message.parts),
+            people=",".join(map(str, message.people)),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise OptionError(f"{name}{first['msg']}") from None
 
 
 def _joints(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> bool:

@@ -19,9 +19,10 @@ from partstream_core.results_io import ndjson_line
 from partstream_core.schedule import FlowSource
 from partstream_server.engine import Engine
 from partstream_server.jobs.records import Checkpoint
-from partstream_server.media import Frame, MediaLimits, open_video
+from partstream_server.media import Frame, MediaLimits
 from partstream_server.offline.frame_pipeline import FramePipeline
-from partstream_server.offline.parser import first_frames, session_config
+from partstream_server.offline.parser import first_frames, open_for, session_config
+from partstream_server.offline.selection import Selection
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.session import Session
 
@@ -74,19 +75,18 @@ def parse_in_segments(
         OSError: The results cannot be written.
     """
     schedule = options.schedule_for(engine)
-    config = session_config(options, schedule)
     motion = schedule.flow is FlowSource.CODEC
-    with (
-        open_video(source, limits, every=options.every, motion=motion, first=checkpoint.next_index) as reader,
-        _opened(results, checkpoint.results_bytes) as file,
-    ):
+    reader, options = open_for(source, options, limits, motion=motion, first=checkpoint.next_index)
+    config = session_config(options, schedule)
+    selection = Selection(options.wanted_parts, options.wanted_people)
+    with reader, _opened(results, checkpoint.results_bytes) as file:
         frames = _Segments(first_frames(reader, options.max_frames), checkpoint.next_index, segment_frames)
         while frames.has_more():
             began_s = time.monotonic()
             session = Session(engine.bundle.manifest, config, resume=checkpoint.snapshot)
             num_results = 0
             with FramePipeline(frames.segment(), session, engine, with_pixels=False) as pictures:
-                for picture in pictures:
+                for picture in map(selection.apply, pictures):
                     if picture.result is not None:
                         hooks.before_frame()
                         file.write(ndjson_line(picture.result).encode())
@@ -149,7 +149,7 @@ def expected_frames(info: VideoInfo, declared_s: float, options: ParseOptions) -
     """Frames of the source, by its length and rate; None where they are not known."""
     if info.frame_rate <= 0 or declared_s <= 0:
         return None
-    count = round(declared_s * info.frame_rate)
+    count = round(min(declared_s, options.end_s or declared_s) * info.frame_rate)
     return count if options.max_frames is None else min(count, options.max_frames)
 
 

@@ -14,9 +14,10 @@ from partstream_core.errors import OptionError
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
-from partstream_server.media import Frame, MediaLimits, VideoReader, open_video
+from partstream_server.media import Frame, MediaLimits, VideoReader
 from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
+from partstream_server.offline.parser import open_for
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.offline.stored_maps import maps_of
@@ -72,7 +73,8 @@ def write_output(
     elif output is Output.ZIP:
         _write_archive(folder / RESULTS, part, head, before_frame)
     elif output in (Output.MP4, Output.WEBM):
-        with open_video(folder / "source", limits) as reader:
+        reader, options = open_for(folder / "source", options, limits, with_skipped=True)
+        with reader:
             pictures = _pictures(reader, folder / RESULTS, options, before_frame)
             if output is Output.MP4:
                 _write_video(folder, part, pictures, reader.info, rendering)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -41,10 +42,8 @@ class VideoReader:
         Raises:
             NoFramesError: Nothing in the source can be decoded.
         """
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
         self._source, self._limits = source, limits
-        self._every, self._from = every, first
+        self.read_only(every=every, first=first)
         self._pictures = source.pictures()
         self._num_frames = 0
         self._start_s = self._time_s = self._end_s = 0.0
@@ -71,24 +70,38 @@ class VideoReader:
             num_damaged=self._source.num_damaged,
         )
 
+    def read_only(
+        self, *, every: int = 1, first: int = 0, start_s: float = 0.0, end_s: float | None = None
+    ) -> None:
+        """Yield fewer frames from now on.
+
+        Args:
+            every: Only frames whose index is a multiple of this.
+            first: Only frames from this index on.
+            start_s: Only frames from this time on, after the first one of the source.
+            end_s: Only frames before this time.
+        """
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        self._every, self._from = every, first
+        self._from_s, self._until_s = start_s, end_s
+
     def __iter__(self) -> Iterator[Frame]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            if self._from == 0:
-                yield self._number(first)
-            else:
-                self._tick(first)
-                self._moved(first)
-        for picture in self._pictures:
-            if self._num_frames % self._every or self._num_frames < self._from:
-                self._tick(picture)
+        waiting = () if self._first is None else (self._first,)
+        self._first = None
+        for picture in chain(waiting, self._pictures):
+            if (
+                self._until_s is not None
+                and self._time_of(picture) - self._start_of(picture) >= self._until_s
+            ):
+                return
+            index, time_s = self._num_frames, self._tick(picture)
+            if index % self._every or index < self._from or time_s - self._start_s < self._from_s:
                 self._moved(picture)
             else:
-                yield self._number(picture)
+                yield self._frame(picture, index, time_s)
 
-    def _number(self, picture: Picture) -> Frame:
-        index = self._num_frames
-        time_s = self._tick(picture)
+    def _frame(self, picture: Picture, index: int, time_s: float) -> Frame:
         image = fit_within(picture.read(), width=self._width, height=self._height)
         self._moved(picture)
         motion, self._motion, self._num_unread = self._motion, None, 0
@@ -104,14 +117,29 @@ class VideoReader:
         elif self._motion is not None:
             self._motion = motion.after(self._motion)
 
-    def _tick(self, picture: Picture) -> float:
-        """Advance the clock, which never stands still or runs backwards, and return its time."""
-        step_s = 1 / (self._source.frame_rate or _USUAL_RATE)
+    def _is_beyond(self, picture: Picture) -> bool:
+        """Whether the next picture is after all that are asked for."""
+        if self._until_s is None:
+            return False
+        return self._time_of(picture) - self._start_of(picture) >= self._until_s
+
+    def _start_of(self, picture: Picture) -> float:
+        """The time of the source's first frame."""
+        return self._start_s if self._num_frames else picture.time_s or 0.0
+
+    def _time_of(self, picture: Picture) -> float:
+        """The time of the next picture, on a clock that never stands still or runs backwards."""
         time_s = picture.time_s
         if self._num_frames == 0:
-            self._start_s = time_s = time_s or 0.0
-        elif time_s is None or time_s <= self._time_s:
-            time_s = self._time_s + step_s
+            return time_s or 0.0
+        if time_s is None or time_s <= self._time_s:
+            return self._time_s + 1 / (self._source.frame_rate or _USUAL_RATE)
+        return time_s
+
+    def _tick(self, picture: Picture) -> float:
+        """Advance the clock to a picture, and return its time."""
+        time_s = self._time_of(picture)
+        self._start_s = self._start_of(picture)
         self._time_s = time_s
         self._end_s = time_s + picture.duration_s
         self._num_frames += 1

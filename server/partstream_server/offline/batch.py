@@ -166,7 +166,8 @@ def _summary(done: Done) -> str:
 
 def _expected_frames(video: VideoInfo, options: ParseOptions) -> int | None:
     """How many frames will probably come."""
-    expected = round(video.duration_s * video.frame_rate) or None
+    length_s = min(video.duration_s, options.end_s or video.duration_s) - options.start_s
+    expected = max(0, round(length_s * video.frame_rate)) or None
     if video.frame_rate == 0:
         expected = 1
     if options.max_frames is not None:

@@ -13,6 +13,7 @@ from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.engine import Engine
 from partstream_server.media import Frame, MediaLimits, VideoReader, open_video
 from partstream_server.offline.frame_pipeline import FramePipeline, ParsedPicture
+from partstream_server.offline.selection import Selection
 from partstream_server.pipeline.parse_options import ParseOptions, model_info
 from partstream_server.pipeline.session import Session, SessionConfig
 from partstream_server.pipeline.stage_times import StageClock
@@ -56,18 +57,20 @@ class MediaParser:
         """
         options = options or ParseOptions()
         self.model = model_info(engine)
-        schedule = options.schedule_for(engine)
-        config = session_config(options, schedule)
-        session = Session(engine.bundle.manifest, config, clock=clock, keeps_pixels=with_pixels)
-        limits, every = limits or MediaLimits(), 1 if with_skipped else options.every
-        self._reader = open_video(source, limits, every=every, motion=schedule.flow is FlowSource.CODEC)
-        if with_pixels:
-            num_waiting = _num_waiting(schedule, options.every if with_skipped else 1, options.max_frames)
-            try:
+        schedule, limits = options.schedule_for(engine), limits or MediaLimits()
+        motion = schedule.flow is FlowSource.CODEC
+        self._reader, options = open_for(source, options, limits, motion=motion, with_skipped=with_skipped)
+        self._selection = Selection(options.wanted_parts, options.wanted_people)
+        try:
+            config = session_config(options, schedule)
+            session = Session(engine.bundle.manifest, config, clock=clock, keeps_pixels=with_pixels)
+            if with_pixels:
+                every = options.every if with_skipped else 1
+                num_waiting = _num_waiting(schedule, every, options.max_frames)
                 _check_waiting(num_waiting, self._reader.info, limits.max_waiting_bytes)
-            except OptionError:
-                self._reader.close()
-                raise
+        except BaseException:
+            self._reader.close()
+            raise
         frames = first_frames(self._reader, options.max_frames)
         self._pipeline = FramePipeline(
             frames, session, engine, overlapped=overlapped, with_pixels=with_pixels
@@ -79,7 +82,8 @@ class MediaParser:
         return self._reader.info
 
     def __iter__(self) -> Iterator[ParsedPicture]:
-        yield from self._pipeline
+        for picture in self._pipeline:
+            yield self._selection.apply(picture)
 
     def close(self) -> None:
         """Stop decoding and release the source."""
@@ -93,6 +97,36 @@ class MediaParser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_for(
+    source: Path | str | BinaryIO,
+    options: ParseOptions,
+    limits: MediaLimits,
+    *,
+    motion: bool = False,
+    with_skipped: bool = False,
+    first: int = 0,
+) -> tuple[VideoReader, ParseOptions]:
+    """A reader of the frames that options ask for, and the options with `every` in place of `fps`.
+
+    Args:
+        source: A path or a seekable binary file.
+        options: Which frames.
+        limits: What is accepted.
+        motion: Read the motion of blocks, too.
+        with_skipped: Read also the frames that `every` passes over.
+        first: Read only frames from this index on.
+
+    Raises:
+        MediaError: The source cannot be read; the subclass says why.
+        OSError: The path cannot be opened.
+    """
+    reader = open_video(source, limits, motion=motion)
+    options = options.for_rate(reader.info.frame_rate)
+    every = 1 if with_skipped else options.every
+    reader.read_only(every=every, first=first, start_s=options.start_s, end_s=options.end_s)
+    return reader, options
 
 
 def session_config(options: ParseOptions, schedule: ScheduleConfig) -> SessionConfig:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from partstream_core.errors import OptionError
+from partstream_core.labels import PARTS
 from partstream_core.results import ModelInfo
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.engine import Engine
@@ -61,6 +64,66 @@ class ParseOptions(FrameOptions):
     max_frames: int | None = Field(
         default=None, ge=1, description="Stop after this many frames of the source, parsed or not. [all]"
     )
+    start_s: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Begin so many seconds after the first frame."
+    )
+    end_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Stop so many seconds after the first frame. [the end]",
+    )
+    fps: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Parse about so many frames a second, in place of `every`. [all]",
+    )
+    parts: str = Field(default="", description="Leave out all parts but these, such as `face,hair`. [all]")
+    people: str = Field(
+        default="", description="Leave out all people but those with these identities, such as `1,3`. [all]"
+    )
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise ValueError(f"end_s must be after start_s, got {self.end_s:g} and {self.start_s:g}")
+        if self.fps is not None and self.every > 1:
+            raise ValueError("every and fps do not go together: both say which frames are parsed")
+        return self
+
+    @field_validator("parts")
+    @classmethod
+    def _be_parts(cls, value: str) -> str:
+        names = _names(value)
+        if strange := [name for name in names if name not in PARTS[1:]]:
+            raise ValueError(f"there is no part {strange[0]!r}; there are {', '.join(PARTS[1:])}")
+        return ",".join(names)
+
+    @field_validator("people")
+    @classmethod
+    def _be_people(cls, value: str) -> str:
+        names = _names(value)
+        if strange := [name for name in names if not (name.isascii() and name.isdecimal() and int(name))]:
+            raise ValueError(f"identities are whole numbers from 1, not {strange[0]!r}")
+        return ",".join(names)
+
+    @property
+    def wanted_parts(self) -> frozenset[str] | None:
+        """The parts that are not left out; None: all."""
+        return frozenset(self.parts.split(",")) if self.parts else None
+
+    @property
+    def wanted_people(self) -> frozenset[int] | None:
+        """The identities that are not left out; None: all."""
+        return frozenset(map(int, self.people.split(","))) if self.people else None
+
+    def for_rate(self, frame_rate: float) -> Self:
+        """The same with `every` in place of `fps`, for a source of so many frames a second."""
+        if self.fps is None:
+            return self
+        every = max(1, round(frame_rate / self.fps))
+        return self.model_copy(update={"fps": None, "every": every})
 
     def schedule_for(self, engine: Engine) -> ScheduleConfig:
         """Which frames of a file are key frames, of what an engine can do.
@@ -77,6 +140,10 @@ class ParseOptions(FrameOptions):
             encodes=self.encodes,
             live=False,
         )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def check_skeletons(options: ParseOptions, engine: Engine) -> None:

@@ -95,6 +95,11 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
     schedule: ScheduleName | None = None,
     interval: int | None = None,
     flow: FlowName | None = None,
+    start_s: float = 0.0,
+    end_s: float = 0.0,
+    fps: float = 0.0,
+    parts: str = "",
+    people: str = "",
 ) -> service_pb2.ParseVideoRequest:
     """The first message of an upload.
 
@@ -120,6 +125,11 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
         schedule=_SCHEDULES[schedule],
         flow=_FLOWS[flow],
         interval=interval or 0,
+        start_s=start_s,
+        end_s=end_s,
+        fps=fps,
+        parts=[name.strip() for name in parts.split(",") if name.strip()],
+        people=[int(number) for number in people.split(",") if number.strip()],
     )
     return service_pb2.ParseVideoRequest(config=config)
 
