@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -111,3 +112,43 @@ def test_what_cannot_be_is_refused(server: Running, options: dict[str, Any], wor
     with pytest.raises(ValidationError):
         ParseOptions(**options)
     assert words in problem(server.parse(image(), **options), "bad_option")["detail"]
+
+
+def two_streams() -> bytes:
+    """A file with a small video stream of red frames and a large one of grey ones."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        streams = []
+        for width, height in ((64, 48), (128, 96)):
+            stream = container.add_stream("libx264", rate=RATE)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            streams.append(stream)
+        for index in range(4):
+            for stream, colour in zip(streams, ((200, 0, 0), (90, 90, 90)), strict=True):
+                pixels = np.full((stream.height, stream.width, 3), colour, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+                frame.pts = index
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_the_stream_of_a_number_is_parsed_and_by_default_the_largest(server: Running) -> None:
+    body = two_streams()
+    widths = [
+        server.parse(body, "application/json", **options).json()["video"]["width"]
+        for options in ({}, {"stream": 0}, {"stream": 1})
+    ]
+    assert widths == [128, 64, 128]
+    assert "the file has 2" in problem(server.parse(body, stream=2), "no_such_stream")["detail"]
+    answer = server.http.post("/v1/jobs", content=body, params={"stream": 5})
+    problem(answer, "no_such_stream")
+
+
+def test_interlaced_frames_are_left_as_they_are_if_that_is_asked_for(data_dir: Path) -> None:
+    path = data_dir / "faulty" / "interlaced_motion.mp4"
+    with open_video(path) as progressive, open_video(path, deinterlace=False) as woven:
+        one, other = (list(reader) for reader in (progressive, woven))
+    assert len(one) == len(other)
+    assert (one[2].image[1::2] != other[2].image[1::2]).any()

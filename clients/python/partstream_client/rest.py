@@ -40,6 +40,10 @@ class Options(TypedDict, total=False):
     """Stop so many seconds after the first frame."""
     fps: float
     """Parse about so many frames a second, in place of `every`."""
+    stream: int
+    """Number of the video stream, from 0, in files that have several."""
+    deinterlace: bool
+    """Whether interlaced frames are made progressive."""
     parts: str
     """Leave out all parts but these, such as `face,hair`."""
     people: str

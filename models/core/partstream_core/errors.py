@@ -6,6 +6,7 @@
     │   ├── EmptyUploadError        empty_upload
     │   ├── NoVideoStreamError      no_video_stream
     │   ├── NoFramesError           no_frames
+    │   ├── StreamNumberError       no_such_stream
     │   ├── TruncatedError          truncated
     │   ├── FrameTooLargeError      frame_too_large
     │   ├── TooLongError            too_long
@@ -51,6 +52,12 @@ class NoVideoStreamError(MediaError):
     """The file is media, but holds no video, such as a song."""
 
     code: ClassVar[str] = "no_video_stream"
+
+
+class StreamNumberError(MediaError):
+    """The file has no video stream of that number."""
+
+    code: ClassVar[str] = "no_such_stream"
 
 
 class NoFramesError(MediaError):

@@ -239,7 +239,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes", "start_s", "end_s", "fps", "parts", "people")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes", "start_s", "end_s", "fps", "parts", "people", "stream", "deinterlace")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +255,8 @@ class ParseVideoConfig(_message.Message):
     FPS_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    DEINTERLACE_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -270,7 +272,9 @@ class ParseVideoConfig(_message.Message):
     fps: float
     parts: _containers.RepeatedScalarFieldContainer[str]
     people: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., fps: _Optional[float] = ..., parts: _Optional[_Iterable[str]] = ..., people: _Optional[_Iterable[int]] = ...) -> None: ...
+    stream: int
+    deinterlace: bool
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., fps: _Optional[float] = ..., parts: _Optional[_Iterable[str]] = ..., people: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ..., deinterlace: _Optional[bool] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")

@@ -74,6 +74,10 @@ def parse_command(
     fps: Annotated[
         float | None, typer.Option(help="Parse about so many frames a second, in place of --every.")
     ] = None,
+    stream: Annotated[
+        int | None, typer.Option(min=0, help="Number of the video stream.  [default: the largest]")
+    ] = None,
+    deinterlace: Annotated[bool, typer.Option(help="Make interlaced frames progressive.")] = True,
     parts: Annotated[str, typer.Option(help="Leave out all parts but these, such as face,hair.")] = "",
     people: Annotated[str, typer.Option(help="Leave out all identities but these, such as 1,3.")] = "",
     masks: Annotated[MaskForm, typer.Option(help="How results.ndjson holds masks.")] = MaskForm.RLE,
@@ -135,6 +139,8 @@ def parse_command(
             start_s=start_s,
             end_s=end_s,
             fps=fps,
+            stream=stream,
+            deinterlace=deinterlace,
             parts=parts,
             people=people,
         )

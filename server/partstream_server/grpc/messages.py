@@ -120,6 +120,8 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
             fps=message.fps or None,
             parts=",".join(message.parts),
             people=",".join(map(str, message.people)),
+            stream=message.stream if message.HasField("stream") else None,
+            deinterlace=message.deinterlace if message.HasField("deinterlace") else True,
         )
     except ValidationError as error:
         first = error.errors()[0]

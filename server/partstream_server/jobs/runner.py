@@ -108,7 +108,7 @@ class JobRunner:
                 f"the first {job.checkpoint.next_index} frames were parsed by {_name(job)}, which this "
                 "server does not run any more; submit the job again"
             )
-        with open_video(folder / "source", self._config.limits) as reader:
+        with open_video(folder / "source", self._config.limits, stream=options.stream) as reader:
             info = reader.info
             expected = expected_frames(info, info.duration_s, options)
         job = self._store.update(

@@ -24,6 +24,7 @@ from partstream_core.errors import (
     NoFramesError,
     NotAVideoError,
     NoVideoStreamError,
+    StreamNumberError,
     TruncatedError,
 )
 from partstream_server.media.deinterlace import Deinterlacer
@@ -46,19 +47,38 @@ _TICKS = 500
 class ContainerSource:
     """The best video stream of a container as a source of pictures."""
 
-    def __init__(self, file: BinaryIO, head: bytes, limits: MediaLimits, *, motion: bool = False) -> None:
-        """Open the container and check what its headers declare; read its motion if that is asked for.
+    def __init__(
+        self,
+        file: BinaryIO,
+        head: bytes,
+        limits: MediaLimits,
+        *,
+        motion: bool = False,
+        stream: int | None = None,
+        deinterlace: bool = True,
+    ) -> None:
+        """Open the container and check what its headers declare.
+
+        Args:
+            file: Closed with the source.
+            head: Its first bytes.
+            limits: What is accepted.
+            motion: Read the motion of blocks, too, where the codec tells it.
+            stream: Number of the video stream, from 0, cover art not counted; None takes the largest.
+            deinterlace: Whether interlaced frames are made progressive.
 
         Raises:
             NotAVideoError: Nothing that PyAV knows.
             TruncatedError: A known container whose index or end is missing.
             NoVideoStreamError: Only sound, subtitles or cover art.
             FrameTooLargeError, TooLongError: The headers declare more than the limits allow.
+            StreamNumberError: There is no such stream.
         """
         self._file = file
         self._limits = limits
         self._container = _open_container(file, head)
-        self._stream = _video_stream(self._container)
+        self._stream = _video_stream(self._container, stream)
+        self._deinterlace = deinterlace
         context = self._stream.codec_context
         limit_pixels(self._stream, limits)
         self._num_damaged = 0
@@ -105,7 +125,7 @@ class ContainerSource:
         self._num_damaged = max(self._num_damaged, self._num_missing())
 
     def _shown(self) -> Iterator[tuple[VideoFrame, _Shown]]:
-        progressive = Deinterlacer[_Shown]()
+        progressive = Deinterlacer[_Shown](enabled=self._deinterlace)
         for frame in self._frames():
             self._num_pictures += 1
             self._num_damaged += frame.is_corrupt
@@ -215,11 +235,23 @@ def _known_container(head: bytes) -> bool:
     )
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
-    """The stream to parse: the largest that is decoded here; cover art does not count."""
+def _video_stream(container: InputContainer, number: int | None = None) -> VideoStream:
+    """The stream to parse: that of the number, or the largest that is decoded here; cover art does not count.
+
+    Raises:
+        StreamNumberError: There is no such stream.
+        NoVideoStreamError, NoFramesError, TruncatedError: There is none at all, or none that is decoded here.
+    """
     streams = [
         stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
     ]
+    if number is not None and streams:
+        if number >= len(streams):
+            container.close()
+            raise StreamNumberError(
+                f"there is no video stream {number}: the file has {len(streams)}, numbered from 0"
+            )
+        streams = [streams[number]]
     decoded = [stream for stream in streams if _is_decoded(stream)]
     if len(decoded) > 1 and all(stream.disposition & Disposition.dependent for stream in decoded):
         container.close()

@@ -25,7 +25,8 @@ class Deinterlacer(Generic[T]):
     The filter keeps each frame until it has seen the next one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
         self._graph: av.filter.Graph | None = None
         self._shape = (0, 0, "")
         self._waiting: deque[T] = deque()
@@ -34,7 +35,9 @@ class Deinterlacer(Generic[T]):
 
     def push(self, frame: VideoFrame, value: T) -> Iterator[tuple[VideoFrame, T]]:
         """Take a frame; yields those that are ready, in order."""
-        if self._graph is None and (not frame.interlaced_frame or frame.format.name in self._unfit):
+        if self._graph is None and (
+            not self._enabled or not frame.interlaced_frame or frame.format.name in self._unfit
+        ):
             yield frame, value
             return
         shape = (frame.width, frame.height, frame.format.name)

@@ -166,6 +166,8 @@ def open_video(
     every: int = 1,
     first: int = 0,
     motion: bool = False,
+    stream: int | None = None,
+    deinterlace: bool = True,
 ) -> VideoReader:
     """A reader of a video, an image, or a folder of images.
 
@@ -175,6 +177,8 @@ def open_video(
         every: Read only every so many frames.
         first: Read only frames from this index on.
         motion: Read the motion of blocks, too, where the codec tells it.
+        stream: Number of the video stream, from 0; None takes the largest.
+        deinterlace: Whether interlaced frames are made progressive.
 
     Raises:
         MediaError: One of its subclasses names what is wrong with the source.
@@ -183,9 +187,13 @@ def open_video(
     limits = limits or MediaLimits()
     if isinstance(source, str | Path):
         path = Path(source)
-        opened = FolderSource(path, limits) if path.is_dir() else _open_file(path.open("rb"), limits, motion)
+        opened: PictureSource = (
+            FolderSource(path, limits)
+            if path.is_dir()
+            else _open_file(path.open("rb"), limits, motion, stream, deinterlace)
+        )
     else:
-        opened = _open_file(source, limits, motion)
+        opened = _open_file(source, limits, motion, stream, deinterlace)
     try:
         return VideoReader(opened, limits, every=every, first=first)
     except BaseException:
@@ -204,7 +212,9 @@ def _is_motion_jpeg(file: BinaryIO, head: bytes) -> bool:
     return jpeg.is_motion(data)
 
 
-def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSource:
+def _open_file(
+    file: BinaryIO, limits: MediaLimits, motion: bool, stream: int | None, deinterlace: bool
+) -> PictureSource:
     try:
         file.seek(0)
         head = file.read(32)
@@ -216,7 +226,7 @@ def _open_file(file: BinaryIO, limits: MediaLimits, motion: bool) -> PictureSour
                 return StillSource(file, limits)
             except UnidentifiedImageError:
                 file.seek(0)
-        return ContainerSource(file, head, limits, motion=motion)
+        return ContainerSource(file, head, limits, motion=motion, stream=stream, deinterlace=deinterlace)
     except BaseException:
         file.close()
         raise

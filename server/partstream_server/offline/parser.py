@@ -122,7 +122,7 @@ def open_for(
         MediaError: The source cannot be read; the subclass says why.
         OSError: The path cannot be opened.
     """
-    reader = open_video(source, limits, motion=motion)
+    reader = open_video(source, limits, motion=motion, stream=options.stream, deinterlace=options.deinterlace)
     options = options.for_rate(reader.info.frame_rate)
     every = 1 if with_skipped else options.every
     reader.read_only(every=every, first=first, start_s=options.start_s, end_s=options.end_s)

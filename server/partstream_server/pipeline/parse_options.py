@@ -79,6 +79,13 @@ class ParseOptions(FrameOptions):
         allow_inf_nan=False,
         description="Parse about so many frames a second, in place of `every`. [all]",
     )
+    stream: int | None = Field(
+        default=None,
+        ge=0,
+        le=999,
+        description="Number of the video stream, from 0, in files that have several. [the largest]",
+    )
+    deinterlace: bool = Field(default=True, description="Whether interlaced frames are made progressive.")
     parts: str = Field(default="", description="Leave out all parts but these, such as `face,hair`. [all]")
     people: str = Field(
         default="", description="Leave out all people but those with these identities, such as `1,3`. [all]"

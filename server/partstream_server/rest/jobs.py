@@ -84,7 +84,7 @@ async def submit(request: Request, query: Annotated[JobQuery, Query()]) -> Respo
     room = await to_thread.run_sync(jobs.room_bytes, owner)
     job_id, folder = await to_thread.run_sync(jobs.new_folder)
     try:
-        url = await _receive(request, service, folder, room)
+        url = await _receive(request, service, folder, room, query.stream)
         job = await to_thread.run_sync(
             lambda: jobs.submit(
                 job_id,
@@ -107,7 +107,7 @@ def _answer(document: dict[str, Any], status: int) -> Response:
     return JSONResponse(document, status, {"Location": f"/v1/jobs/{document['id']}"})
 
 
-async def _receive(request: Request, service: Service, folder: Path, room: int) -> str:
+async def _receive(request: Request, service: Service, folder: Path, room: int, stream: int | None) -> str:
     """Take the file into the job's folder, or return the URL it comes from.
 
     Raises:
@@ -126,7 +126,9 @@ async def _receive(request: Request, service: Service, folder: Path, room: int) 
         await service.drain.unless_over(
             lambda: receive_upload(request, source, limits, service.metrics.upload_bytes.inc)
         )
-        await to_thread.run_sync(lambda: open_video(source, service.jobs.config.limits).close())
+        await to_thread.run_sync(
+            lambda: open_video(source, service.jobs.config.limits, stream=stream).close()
+        )
     return ""
 
 

@@ -102,6 +102,7 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "not_a_video": ErrorCodes(422, "INVALID_ARGUMENT", "Not a video or image"),
     "empty_upload": ErrorCodes(422, "INVALID_ARGUMENT", "Nothing was sent"),
     "no_video_stream": ErrorCodes(422, "INVALID_ARGUMENT", "No video in the file"),
+    "no_such_stream": ErrorCodes(422, "INVALID_ARGUMENT", "No such video stream"),
     "no_frames": ErrorCodes(422, "INVALID_ARGUMENT", "No frame can be decoded"),
     "truncated": ErrorCodes(422, "INVALID_ARGUMENT", "The file is cut short"),
     "frame_too_large": ErrorCodes(422, "OUT_OF_RANGE", "The frame is too large"),

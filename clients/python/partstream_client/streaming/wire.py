@@ -100,6 +100,8 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
     fps: float = 0.0,
     parts: str = "",
     people: str = "",
+    stream: int | None = None,
+    deinterlace: bool = True,
 ) -> service_pb2.ParseVideoRequest:
     """The first message of an upload.
 
@@ -130,6 +132,8 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
         fps=fps,
         parts=[name.strip() for name in parts.split(",") if name.strip()],
         people=[int(number) for number in people.split(",") if number.strip()],
+        stream=stream,
+        deinterlace=deinterlace,
     )
     return service_pb2.ParseVideoRequest(config=config)
 
