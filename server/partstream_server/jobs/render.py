@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from partstream_core.errors import OptionError
-from partstream_core.results import FrameResult, VideoInfo
+from partstream_core.results import FrameResult
 from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
 from partstream_server.media import Frame, MediaLimits, VideoReader
@@ -77,9 +77,9 @@ def write_output(
         with reader:
             pictures = _pictures(reader, folder / RESULTS, options, before_frame)
             if output is Output.MP4:
-                _write_video(folder, part, pictures, reader.info, rendering)
+                _write_video(folder, part, pictures, reader, rendering)
             else:
-                _write_cutout(folder, part, pictures, reader.info)
+                _write_cutout(folder, part, pictures, reader)
     if output is not Output.NDJSON:
         part.replace(path)
 
@@ -110,23 +110,33 @@ def _write_archive(results: Path, path: Path, head: dict[str, Any], before_frame
 
 
 def _write_video(
-    folder: Path, path: Path, pictures: Iterator[_Picture], info: VideoInfo, rendering: RenderOptions
+    folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, rendering: RenderOptions
 ) -> None:
     """The rendered video, every frame of the source."""
-    renderer, source = Renderer(rendering), folder / "source"
+    renderer, info = Renderer(rendering), reader.info
     with VideoWriter(
-        path, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=source
+        path,
+        width=info.width,
+        height=info.height,
+        frame_rate=info.frame_rate,
+        pixel_aspect=reader.pixel_aspect,
+        sound=folder / "source",
     ) as writer:
         for frame, result, maps in pictures:
             image = renderer.render(frame.image, result, maps, time_s=frame.time_s)
             writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
 
 
-def _write_cutout(folder: Path, path: Path, pictures: Iterator[_Picture], info: VideoInfo) -> None:
+def _write_cutout(folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader) -> None:
     """The people alone on a transparent ground, every frame of the source."""
-    source = folder / "source"
+    info = reader.info
     with CutoutWriter(
-        path, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=source
+        path,
+        width=info.width,
+        height=info.height,
+        frame_rate=info.frame_rate,
+        pixel_aspect=reader.pixel_aspect,
+        sound=folder / "source",
     ) as writer:
         for frame, _, maps in pictures:
             alpha = np.zeros(frame.image.shape[:2], np.uint8) if maps is None else alpha_of(maps)

@@ -40,6 +40,8 @@ _BASE64_STARTS = (b"/9j/", b"iVBORw0KGgo", b"UklGR", b"R0lGOD", b"AAAAI", b"AAAA
 """JPEG, PNG, RIFF, GIF, MP4 and Matroska."""
 _WITH_VECTORS = {"flags2": "+export_mvs"}
 _DEFAULT_RATE = 25.0
+_LARGEST_ASPECT = 16
+"""Of pixels; headers that declare more are wrong."""
 _TICKS = 500
 """Frames a second that are rather the ticks of a clock."""
 
@@ -93,6 +95,7 @@ class ContainerSource:
         self._vectors = VectorReader() if motion else None
         self._stream.thread_type = "AUTO"
         self._turns = TurnReader()
+        self._is_exchanged = False
         self._converter = RgbConverter()
 
     @property
@@ -106,6 +109,15 @@ class ContainerSource:
             shown_s = self._end_s - self._begin_s
             return self._num_pictures / shown_s if shown_s > 0 else _DEFAULT_RATE
         return float(rate) if rate else _DEFAULT_RATE
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel against its height, of the upright picture; 1 where what is declared cannot be."""
+        declared = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
+        aspect = float(declared or 1)
+        if not 1 / _LARGEST_ASPECT <= aspect <= _LARGEST_ASPECT:
+            return 1.0
+        return 1 / aspect if self._is_exchanged else aspect
 
     @property
     def declared_duration_s(self) -> float | None:
@@ -136,6 +148,7 @@ class ContainerSource:
                 self._begin_s = time_s or 0.0
             self._end_s = max(self._end_s, (time_s or 0.0) + duration_s)
             turn = self._turns.turn(frame)
+            self._is_exchanged = turn.exchange
             yield from progressive.push(frame, _Shown(time_s, duration_s, turn, self._motion(frame, turn)))
         yield from progressive.finish()
 

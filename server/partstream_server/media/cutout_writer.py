@@ -32,7 +32,14 @@ class CutoutWriter:
     """Writes upright RGB frames and their opacity as they come; use as a context manager, or call `close`."""
 
     def __init__(
-        self, path: Path, *, width: int, height: int, frame_rate: float, sound: Path | None = None
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: float,
+        pixel_aspect: float = 1.0,
+        sound: Path | None = None,
     ) -> None:
         """Begin a file.
 
@@ -41,6 +48,8 @@ class CutoutWriter:
             width: Of the frames that will come.
             height: Of the frames that will come.
             frame_rate: What the source declares; 0 for none.
+            pixel_aspect: Width of a pixel against its height; frames are stretched to square pixels, as
+                players of WebM expect them.
             sound: A source whose sound is taken over.
         """
         self._container = av.open(str(path), "w", format="webm")
@@ -48,7 +57,8 @@ class CutoutWriter:
         self._stream: VideoStream = self._container.add_stream(
             "libvpx-vp9", rate=max(rate, Fraction(1, 1001)), options=dict(_OPTIONS)
         )
-        self._stream.width, self._stream.height = width + width % 2, height + height % 2
+        self._shown = max(1, round(width * pixel_aspect)), height
+        self._stream.width, self._stream.height = (side + side % 2 for side in self._shown)
         self._stream.pix_fmt = "yuva420p"
         self._stream.metadata["alpha_mode"] = "1"
         self._stream.codec_context.time_base = _TIME_BASE
@@ -81,6 +91,12 @@ class CutoutWriter:
             raise ValueError(f"the frame is {width}x{height}, the video {self._size[0]}x{self._size[1]}")
         if self._start_s is None:
             self._start_s = time_s
+        if (width, height) != self._shown:
+            image, alpha = (
+                np.asarray(cv2.resize(one, self._shown, interpolation=cv2.INTER_LINEAR), np.uint8)
+                for one in (image, alpha)
+            )
+            width, height = self._shown
         kernel = np.ones((2 * _KEPT + 1, 2 * _KEPT + 1), np.uint8)
         near = cv2.dilate(alpha, kernel) > 0
         pixels = np.dstack([np.where(near[..., None], image, 0).astype(np.uint8), alpha])

@@ -30,6 +30,8 @@ class Frame:
     """How long the frame is shown; 0 where the source does not say."""
     motion: BlockMotion | None = None
     """Since the frame read before, where that was asked for and the source tells; None of the first frame."""
+    pixel_aspect: float = 1.0
+    """Width of a pixel against its height, as the picture is shown."""
 
     def without_pixels(self) -> Frame:
         """The frame with an image of the same shape that takes no memory; its values mean nothing."""
@@ -54,6 +56,10 @@ class PictureSource(Protocol):
     @property
     def frame_rate(self) -> float:
         """Frames a second as declared; 0 for a still image."""
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel against its height, of the upright picture."""
 
     @property
     def declared_duration_s(self) -> float | None:

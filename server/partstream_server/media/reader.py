@@ -70,6 +70,11 @@ class VideoReader:
             num_damaged=self._source.num_damaged,
         )
 
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel against its height, as the video is shown."""
+        return self._source.pixel_aspect
+
     def read_only(
         self, *, every: int = 1, first: int = 0, start_s: float = 0.0, end_s: float | None = None
     ) -> None:
@@ -105,7 +110,7 @@ class VideoReader:
         image = fit_within(picture.read(), width=self._width, height=self._height)
         self._moved(picture)
         motion, self._motion, self._num_unread = self._motion, None, 0
-        return Frame(index, time_s, image, picture.duration_s, motion)
+        return Frame(index, time_s, image, picture.duration_s, motion, self._source.pixel_aspect)
 
     def _moved(self, picture: Picture) -> None:
         """Lead motion on to a picture since the last one that was read, as long as each one tells its own."""

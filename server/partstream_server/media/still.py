@@ -79,6 +79,11 @@ class StillSource:
         return 1000.0 / max(1.0, float(self._image.info.get("duration") or 100.0))
 
     @property
+    def pixel_aspect(self) -> float:
+        """Pixels of pictures are square."""
+        return 1.0
+
+    @property
     def declared_duration_s(self) -> float | None:
         """None of an animation (each frame tells its own), 0 of a still image."""
         return None if self._animated else 0.0
@@ -151,6 +156,11 @@ class FolderSource:
     def frame_rate(self) -> float:
         """Frames a second."""
         return FOLDER_FRAME_RATE
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Pixels of pictures are square."""
+        return 1.0
 
     @property
     def declared_duration_s(self) -> float | None:

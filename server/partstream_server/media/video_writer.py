@@ -34,7 +34,14 @@ class VideoWriter:
     """Writes upright RGB frames to a file as they come; use as a context manager, or call `close`."""
 
     def __init__(
-        self, path: Path, *, width: int, height: int, frame_rate: float, sound: Path | None = None
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        frame_rate: float,
+        pixel_aspect: float = 1.0,
+        sound: Path | None = None,
     ) -> None:
         """Begin a file.
 
@@ -44,6 +51,7 @@ class VideoWriter:
             height: Of the frames that will come.
             frame_rate: What the source declares; 0 for none. Used where a frame does not tell how long it
                 lasts.
+            pixel_aspect: Width of a pixel against its height.
             sound: A source whose sound is taken over, in sync with frames that have its times.
         """
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
@@ -54,6 +62,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
         context.time_base = _TIME_BASE
+        context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
         context.color_primaries = context.color_trc = _BT709
         context.colorspace = _BT601
         self._usual_ticks = round(_CLOCK / rate)

@@ -110,7 +110,13 @@ class Batch:
             try:
                 with (
                     _written_to(directory),
-                    ResultFolder(directory, parser.video, self._wanted, sound=_file(source)) as folder,
+                    ResultFolder(
+                        directory,
+                        parser.video,
+                        self._wanted,
+                        pixel_aspect=parser.pixel_aspect,
+                        sound=_file(source),
+                    ) as folder,
                 ):
                     for picture in parser:
                         folder.write(picture)

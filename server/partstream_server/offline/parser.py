@@ -81,6 +81,11 @@ class MediaParser:
         """The source; its counts are final once all pictures were read."""
         return self._reader.info
 
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel against its height, as the source is shown."""
+        return self._reader.pixel_aspect
+
     def __iter__(self) -> Iterator[ParsedPicture]:
         for picture in self._pipeline:
             yield self._selection.apply(picture)

@@ -48,7 +48,13 @@ class ResultFolder:
     """Writes results as they come; use as a context manager, or call `close`."""
 
     def __init__(
-        self, directory: Path, video: VideoInfo, wanted: Wanted, *, sound: Path | None = None
+        self,
+        directory: Path,
+        video: VideoInfo,
+        wanted: Wanted,
+        *,
+        pixel_aspect: float = 1.0,
+        sound: Path | None = None,
     ) -> None:
         """Make the folder and remove what an earlier run left in it, and nothing else.
 
@@ -56,9 +62,11 @@ class ResultFolder:
             directory: Where the files go.
             video: The source.
             wanted: Which files.
+            pixel_aspect: Width of a pixel against its height.
             sound: The source's file, whose sound the overlay takes over.
         """
         self._directory, self._wanted, self._sound = directory, wanted, sound
+        self._pixel_aspect = pixel_aspect
         self._parts = directory / "parts"
         directory.mkdir(parents=True, exist_ok=True)
         _remove_earlier(directory)
@@ -93,6 +101,7 @@ class ResultFolder:
                 width=video.width,
                 height=video.height,
                 frame_rate=video.frame_rate,
+                pixel_aspect=self._pixel_aspect,
                 sound=self._sound,
             )
         )

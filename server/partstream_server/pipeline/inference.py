@@ -40,9 +40,20 @@ class View:
     graphs are compiled for.
     """
 
-    def __init__(self, image: npt.NDArray[np.uint8], manifest: Manifest) -> None:
+    def __init__(
+        self, image: npt.NDArray[np.uint8], manifest: Manifest, *, pixel_aspect: float = 1.0
+    ) -> None:
+        """Resize a frame.
+
+        Args:
+            image: RGB.
+            manifest: Of the bundle.
+            pixel_aspect: Width of a pixel against its height: the network sees the picture as it is shown.
+        """
         self.height, self.width = image.shape[:2]
-        self.content_width, self.content_height = network_size(self.width, self.height, manifest.input)
+        self.content_width, self.content_height = network_size(
+            self.width * pixel_aspect, self.height, manifest.input
+        )
         """Size of the frame inside the padded one."""
         shown = shrink(image, width=self.content_width, height=self.content_height)
         padded_width, padded_height = padded_size(self.content_width, self.content_height, manifest.input)
@@ -169,7 +180,7 @@ def _embeddings(
     return np.asarray(instances["embeddings"][: len(kept_N)], np.float32)
 
 
-def network_size(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
+def network_size(width: float, height: float, spec: InputSpec) -> tuple[int, int]:
     """Width and height of the network's input for a source.
 
     The longer side is what the bundle says; each side is rounded to the nearest multiple, and at least one.

@@ -211,7 +211,7 @@ class Session:
             self._features.pass_over(frame)
             return []
         with self.clock.stage("infer"):
-            view = View(frame.image, self._manifest)
+            view = View(frame.image, self._manifest, pixel_aspect=frame.pixel_aspect)
         kept = frame if self._keeps_pixels else frame.without_pixels()
         return (yield from _timed(self._features.push(kept, view), self.clock, "infer"))
 

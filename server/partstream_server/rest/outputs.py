@@ -71,7 +71,12 @@ def write_overlay(job: Job, path: Path) -> Steps:
     with job.open(with_skipped=True, with_pixels=True) as source:
         video = source.video
         with VideoWriter(
-            path, width=video.width, height=video.height, frame_rate=video.frame_rate, sound=job.source
+            path,
+            width=video.width,
+            height=video.height,
+            frame_rate=video.frame_rate,
+            sound=job.source,
+            pixel_aspect=source.pixel_aspect,
         ) as writer:
             renderer = Renderer(job.render)
             for parsed in source:
@@ -104,7 +109,12 @@ def write_cutout(job: Job, path: Path) -> Steps:
     with job.open(with_skipped=True, with_pixels=True) as source:
         video = source.video
         with CutoutWriter(
-            path, width=video.width, height=video.height, frame_rate=video.frame_rate, sound=job.source
+            path,
+            width=video.width,
+            height=video.height,
+            frame_rate=video.frame_rate,
+            pixel_aspect=source.pixel_aspect,
+            sound=job.source,
         ) as writer:
             for parsed in source:
                 with source.clock.stage("write"):

@@ -82,6 +82,11 @@ class OpenJob:
         return self._parser.video
 
     @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel against its height, as the source is shown."""
+        return self._parser.pixel_aspect
+
+    @property
     def model(self) -> ModelInfo:
         """What parses it."""
         return self._parser.model
