@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from partstream_server.media.frame import Image
 from partstream_server.media.motion_vectors import BlockMotion
+from partstream_server.media.tone_mapping import is_high_range, tone_mapped
 
 _NEWEST_NAMED: Final = max(cast(int, kind.value) for kind in Type)
 _UNKNOWN_TYPES: Final = range(_NEWEST_NAMED + 1, _NEWEST_NAMED + 17)
@@ -77,7 +78,13 @@ class RgbConverter:
         self._reformatter = VideoReformatter()
 
     def upright(self, frame: VideoFrame, turn: Turn) -> Image:
-        """Pixels of a frame, turned."""
+        """Pixels of a frame, turned; those of high dynamic range are tone-mapped."""
+        if is_high_range(int(frame.color_trc)):
+            deep = self._reformatter.reformat(frame, format="rgb48le", threads=1)
+            codes = np.asarray(deep.to_ndarray(), np.uint16)
+            return turn.apply(
+                tone_mapped(codes, transfer=int(frame.color_trc), primaries=int(frame.color_primaries))
+            )
         converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
         return turn.apply(np.asarray(converted.to_ndarray(), np.uint8))
 
