@@ -1,7 +1,7 @@
 """High dynamic range to the range of a usual display: PQ and HLG frames as 8-bit RGB.
 
-Frames are turned into light, from the wide primaries into those of BT.709, and highlights are compressed above
-a knee. Reference white (203 nits) comes out a little below the display's white.
+Frames are turned into light, from the wide primaries into those of BT.709; highlights are compressed above a
+knee. Reference white (203 nits) comes out a little below the display's white.
 
 Source: ITU-R BT.2100 (PQ, HLG), BT.2087 (primaries), BT.2408 (reference white); IEC 61966-2-1 (sRGB).
 """
