@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -260,3 +261,35 @@ def test_one_frame_an_hour_is_written_with_its_times(tmp_path: Path) -> None:
 def test_image_chunks_are_made_right() -> None:
     assert zlib.crc32(b"IEND").to_bytes(4) in faulty.chunk(b"IEND", b"")
     assert np.array_equal(read(faulty.png_with(b""))[0][0].image, read(image())[0][0].image)
+
+
+def without_packets(source: bytes, lost: range) -> bytes:
+    """The same stream without some of its packets, as a receiver that was cut off for a moment stores it."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(source), "r") as given, av.open(file, "w", format="mpegts") as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for number, packet in enumerate(given.demux(video=0)):
+            if packet.dts is not None and number not in lost:
+                packet.stream = stream
+                container.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(range(0), 0), (range(20, 25), 5), (range(30, 31), 1)])
+def test_a_broadcast_with_a_gap_tells_how_many_frames_are_missing(lost: range, expected: int) -> None:
+    whole = clip(num_frames=50, form="mpegts", codec="mpeg2video")
+    with open_video(io.BytesIO(without_packets(whole, lost))) as reader:
+        num_frames = len(list(reader))
+        damaged = reader.info.num_damaged
+    assert num_frames <= 50 - expected
+    assert damaged >= expected
+    assert damaged <= expected + 12, "frames up to the next whole picture may be broken too"
+
+
+def test_a_broadcast_whose_rate_varies_has_lost_nothing() -> None:
+    times = [0.0]
+    for index in range(40):
+        times.append(times[-1] + (0.04, 0.1, 0.2)[index % 3])
+    with open_video(io.BytesIO(clip(num_frames=41, times=times, form="mpegts"))) as reader:
+        assert len(list(reader)) == 41
+        assert reader.info.num_damaged == 0

@@ -143,6 +143,7 @@ class ContainerSource:
             self._num_damaged += frame.is_corrupt
             self._limits.check_size(frame.width, frame.height)
             time_s = self._clock.time_s(frame)
+            self._num_damaged += self._clock.num_lost(time_s)
             duration_s = float((frame.duration or 0) * (frame.time_base or 0))
             if self._num_pictures == 1:
                 self._begin_s = time_s or 0.0

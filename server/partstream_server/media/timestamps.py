@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import statistics
+from collections import deque
 from typing import Final
 
 import av
@@ -15,6 +17,12 @@ _RESTARTING: Final = frozenset({"mpegts", "mpeg"})
 """Formats whose clock may begin anew in the middle; FFmpeg takes their duration from the last time stamp."""
 _LONGEST_GAP_S: Final = 60.0
 """Between frames of such a format; a longer one is a clock that began anew."""
+_STEPS: Final = 8
+"""Distances of frames that tell of a constant rate."""
+_EVEN: Final = 1.2
+"""The longest of them against the median."""
+_LOSS: Final = 1.6
+"""A distance against the median that is a loss."""
 _ENDS: Final = frozenset({"matroska", "webm"})
 """Formats whose headers tell the time of the end, which a recording that begins late has far from 0."""
 _UNORDERED: Final = "avi"
@@ -32,6 +40,8 @@ class ContainerClock:
         """Decoding times of packets that are not shown yet."""
         self._last_s: float | None = None
         self._shift_s = 0.0
+        self._before_s: float | None = None
+        self._steps: deque[float] = deque(maxlen=_STEPS)
         self.restarted = False
         """Whether the clock jumped."""
 
@@ -64,6 +74,24 @@ class ContainerClock:
                 self.restarted = True
         self._last_s = raw_s
         return raw_s + self._shift_s
+
+    def num_lost(self, time_s: float | None) -> int:
+        """Frames that are missing before one with this time, of a broadcast stream at a constant rate.
+
+        Such a stream has no index that tells how many frames there are, and each has its own time: a gap
+        after frames at equal distances is a loss.
+        """
+        if time_s is None or not self._names & _RESTARTING:
+            return 0
+        steps, last_s, self._before_s = self._steps, self._before_s, time_s
+        if last_s is None:
+            return 0
+        step_s = time_s - last_s
+        usual_s = statistics.median(steps) if len(steps) == steps.maxlen else 0.0
+        if usual_s > 0 and step_s > _LOSS * usual_s and max(steps) < _EVEN * usual_s:
+            return round(step_s / usual_s) - 1
+        steps.append(step_s)
+        return 0
 
     @property
     def is_declared(self) -> bool:
