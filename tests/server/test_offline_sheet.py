@@ -70,3 +70,28 @@ def test_what_is_wrong_is_said_in_a_line(
     assert output.startswith("error: ")
     assert words in output
     assert len(output.splitlines()) == 1
+
+
+def test_the_command_cuts_people_out(tmp_path: Path) -> None:
+    write_figures(tmp_path / "clip.mp4", width=640, height=360, num_frames=4)
+    for form in ("png", "webm"):
+        done = CliRunner().invoke(
+            app,
+            [
+                "parse", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / form), "--cutout", form,
+                "--no-overlay", "--every", "2",
+            ],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+    pictures = sorted((tmp_path / "png/clip/cutout").iterdir())
+    assert [path.name for path in pictures] == [f"{index:06d}.png" for index in range(4)]
+    for path in pictures:
+        with Image.open(path) as opened:
+            alpha = np.asarray(opened)[..., 3]
+        assert 0.01 < (alpha > 128).mean() < 0.5
+    assert (tmp_path / "webm/clip/cutout.webm").stat().st_size > 1000
+    wrong = CliRunner().invoke(
+        app, ["parse", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "x"), "--cutout", "gif"]
+    )
+    assert wrong.exit_code == 2
+    assert "none, webm or png" in wrong.output

@@ -113,6 +113,9 @@ def parse_command(
     hide: Annotated[str, typer.Option(help="Of privacy: faces, heads or people.")] = "heads",
     effect: Annotated[str, typer.Option(help="Of privacy: blur, pixelate or fill.")] = "blur",
     background: Annotated[str, typer.Option(help="Of background: blur, or a colour as #00ff00.")] = "blur",
+    cutout: Annotated[
+        str, typer.Option(help="Write people alone on a transparent ground: none, webm or png (one a frame).")
+    ] = "none",
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
     """Parse videos and images into folders of results."""
@@ -122,7 +125,7 @@ def parse_command(
 
     from partstream_server.offline.batch import Batch, name_sources  # noqa: PLC0415
     from partstream_server.offline.rendering import RenderOptions  # noqa: PLC0415
-    from partstream_server.offline.result_folder import Wanted  # noqa: PLC0415
+    from partstream_server.offline.result_folder import CutoutForm, Wanted  # noqa: PLC0415
     from partstream_server.pipeline.parse_options import ParseOptions, check_skeletons  # noqa: PLC0415
 
     try:
@@ -154,12 +157,15 @@ def parse_command(
                 "skeletons": skeletons,
             }
         )
+        form = CutoutForm(cutout)
     except ValidationError as error:  # what typer lets through, such as NaN
         first = error.errors()[0]
         name = f"{first['loc'][0]}: " if first["loc"] else ""
         given = f", got {first['input']}" if first["loc"] else ""
         message = f"{name}{first['msg'].lower()}{given}"
         raise _failure(OptionError(message), EXIT_BAD_INPUT) from None
+    except ValueError:
+        raise _failure(OptionError(f"cutout is none, webm or png, not {cutout!r}"), EXIT_BAD_INPUT) from None
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine)
@@ -167,7 +173,7 @@ def parse_command(
             check_skeletons(options, engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
-    batch = Batch(engine, options, Wanted(overlay, part_maps, rendering), console=Console(stderr=True))
+    batch = Batch(engine, options, Wanted(overlay, part_maps, rendering, form), console=Console(stderr=True))
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)
     except EngineError as error:

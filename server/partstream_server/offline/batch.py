@@ -103,8 +103,8 @@ class Batch:
             source.path,
             self._engine,
             self._options,
-            with_skipped=self._wanted.overlay,
-            with_pixels=self._wanted.overlay,
+            with_skipped=self._wanted.pictures,
+            with_pixels=self._wanted.pictures,
         ) as parser:
             bar = progress.add_task(source.name, total=_expected_frames(parser.video, self._options))
             try:

@@ -2,6 +2,7 @@
 
 overlay.mp4 (overlay.png of a still image)   the source with its people drawn on it
 results.ndjson                               a line for each parsed frame
+cutout.webm, or cutout/NNNNNN.png            people alone on a transparent ground
 mots.txt                                     people as text in the format of MOTS
 parts/NNNNNN.png                             a part map for each parsed frame, by its index
 """
@@ -12,6 +13,7 @@ import io
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,15 +25,24 @@ from partstream_core import rle
 from partstream_core.labels import PALETTE
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import mots_lines, ndjson_line
+from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.frame_pipeline import ParsedPicture
-from partstream_server.offline.rendering import Renderer, RenderOptions
+from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
 from partstream_server.pipeline.values import LabelMaps, MapArray
 
 _FAST = 1
 """Deflate level of label maps and overlays: speed matters more than the last per cent."""
-_OURS = ("overlay.mp4", "overlay.png", "results.ndjson", "mots.txt")
+_OURS = ("overlay.mp4", "overlay.png", "cutout.webm", "results.ndjson", "mots.txt")
 _MAP_PATTERN = "[0-9]" * 6 + ".png"
+
+
+class CutoutForm(StrEnum):
+    """How people alone are written."""
+
+    NONE = "none"
+    WEBM = "webm"
+    PNG = "png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,13 @@ class Wanted:
     part_maps: bool = True
     render: RenderOptions = field(default_factory=RenderOptions)
     """What the overlay shows."""
+    cutout: CutoutForm = CutoutForm.NONE
+    """People alone, beside it; of a still image always PNG."""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether every frame's pixels are needed."""
+        return self.overlay or self.cutout is not CutoutForm.NONE
 
 
 class ResultFolder:
@@ -74,6 +92,7 @@ class ResultFolder:
         self._lines = self._files.enter_context((directory / "results.ndjson").open("w", encoding="utf-8"))
         self._mots = self._files.enter_context((directory / "mots.txt").open("w", encoding="utf-8"))
         self._show = self._overlay(video) if wanted.overlay else None
+        self._cut = None if wanted.cutout is CutoutForm.NONE else self._cutout(video)
         if wanted.part_maps:
             self._parts.mkdir(exist_ok=True)
         self._last: ParsedPicture | None = None
@@ -90,6 +109,8 @@ class ResultFolder:
                 path.write_bytes(part_png(picture.maps.part_HW))
         if self._show is not None:
             self._show(picture)
+        if self._cut is not None:
+            self._cut(picture)
 
     def _overlay(self, video: VideoInfo) -> Callable[[ParsedPicture], None]:
         """What shows a picture: appends it to the video, or writes the image."""
@@ -108,6 +129,37 @@ class ResultFolder:
         return lambda picture: writer.write(
             self._drawn(picture), time_s=picture.frame.time_s, duration_s=picture.frame.duration_s
         )
+
+    def _cutout(self, video: VideoInfo) -> Callable[[ParsedPicture], None]:
+        """What writes the people of a picture alone."""
+        if video.frame_rate == 0 or self._wanted.cutout is CutoutForm.PNG:
+            folder = self._directory / "cutout"
+            folder.mkdir(exist_ok=True)
+            return lambda picture: _write_png(
+                folder / f"{picture.frame.index:06d}.png",
+                np.dstack([picture.frame.image, self._alpha(picture)]),
+            )
+        writer = self._files.enter_context(
+            CutoutWriter(
+                self._directory / "cutout.webm",
+                width=video.width,
+                height=video.height,
+                frame_rate=video.frame_rate,
+                pixel_aspect=self._pixel_aspect,
+                sound=self._sound,
+            )
+        )
+        return lambda picture: writer.write(
+            picture.frame.image,
+            self._alpha(picture),
+            time_s=picture.frame.time_s,
+            duration_s=picture.frame.duration_s,
+        )
+
+    def _alpha(self, picture: ParsedPicture) -> MapArray:
+        if self._last is None or self._last.maps is None:
+            return np.zeros(picture.frame.image.shape[:2], np.uint8)
+        return alpha_of(self._last.maps)
 
     def _drawn(self, picture: ParsedPicture) -> MapArray:
         last = self._last
@@ -162,5 +214,6 @@ def _write_png(path: Path, image: MapArray) -> None:
 def _remove_earlier(directory: Path) -> None:
     for name in _OURS:
         (directory / name).unlink(missing_ok=True)
-    for path in (directory / "parts").glob(_MAP_PATTERN):
-        path.unlink()
+    for folder in ("parts", "cutout"):
+        for path in (directory / folder).glob(_MAP_PATTERN):
+            path.unlink()
