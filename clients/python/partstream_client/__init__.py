@@ -25,7 +25,7 @@ from partstream_client.errors import (
     UnreachableError,
 )
 from partstream_client.frames import Frame, ParseResult, UnknownSizeError
-from partstream_client.people import Joint, NoMaskError, Part, Person
+from partstream_client.people import Joint, Part, Person
 from partstream_client.progress import Progress
 from partstream_client.rest import Options, SourceOptions
 from partstream_client.retry import RetryPolicy
@@ -43,6 +43,7 @@ from partstream_client.streaming.images import Encoding
 from partstream_client.streaming.ledger import Policy
 from partstream_client.streaming.options import StreamOptions, TimedFrame
 from partstream_client.tls import Tls
+from partstream_core.regions import NoMaskError
 
 __all__ = [
     "Answer",
