@@ -51,8 +51,8 @@ def outlines(mask_hw: BoolArray) -> list[IntArray]:
 def single_path(rings: Sequence[IntArray]) -> IntArray:
     """One closed path [N, 2] that fills to what the outlines fill to, by either rule.
 
-    Formats that know one polygon an object get masks of several pieces and with holes through it: each outline
-    is joined where it is nearest to what is joined already, by a line that is walked there and back and so
+    Formats that know one polygon an object can hold masks of several pieces and with holes so: each outline
+    is joined where it is nearest to what is joined already, by a line that is walked there and back and
     encloses nothing.
     """
     if not rings:
@@ -63,7 +63,7 @@ def single_path(rings: Sequence[IntArray]) -> IntArray:
         leave, arrive = divmod(int(squared.argmin()), len(ring_N2))
         turn_N2 = np.roll(ring_N2, -arrive, axis=0)
         path_N2 = np.concatenate([path_N2[: leave + 1], turn_N2, turn_N2[:1], path_N2[leave:]])
-    return path_N2
+    return path_N2[(path_N2 != np.roll(path_N2, 1, axis=0)).any(axis=1)]
 
 
 def fill(polygons: Polygons) -> BoolArray:
@@ -86,7 +86,7 @@ def as_ring(path_N2: IntArray) -> tuple[float, ...]:
 
 
 def _corners(mask_hw: BoolArray) -> tuple[IntArray, IntArray]:
-    """Corners [N, 2] of the outlines, row by row, and their order [N] among corners at one point of a column."""
+    """Corners [N, 2] of the outlines, row by row, and their order [N] among those at one point of a column."""
     padded = np.pad(mask_hw, 1).view(np.uint8)
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
     lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]

@@ -89,7 +89,7 @@ class Region:
         """
         size = (self.rle.height, self.rle.width)
         if image_HW3.shape[:2] != size:
-            raise ValueError(f"the picture is {image_HW3.shape[:2]} pixels high and wide, the masks are {size}")
+            raise ValueError(f"the picture has height and width {image_HW3.shape[:2]}, the masks {size}")
         x0, y0, x1, y1 = self.box
         red, green, blue = image_HW3[y0:y1, x0:x1][self.crop_hw].mean(axis=0).tolist()
         return red, green, blue

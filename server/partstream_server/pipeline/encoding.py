@@ -114,7 +114,7 @@ def _areas(part_hw: MapArray) -> npt.NDArray[np.int64]:
 def polygons(mask_hw: npt.NDArray[np.bool_], crop: Crop, maps: LabelMaps) -> Polygons:
     """Outlines of a mask that lies in a crop of the frame.
 
-    They run along the edges of pixels, and a hole is a ring of its own: filled by the even-odd rule, or by the
+    They run along the edges of pixels, and a hole is a ring of its own: filled by the even-odd or by the
     non-zero rule, they give the mask exactly.
     """
     offset = np.array([crop.left, crop.top])
