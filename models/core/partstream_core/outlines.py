@@ -86,7 +86,7 @@ def as_ring(path_N2: IntArray) -> tuple[float, ...]:
 
 
 def _corners(mask_hw: BoolArray) -> tuple[IntArray, IntArray]:
-    """Corners [N, 2] of the outlines, row by row, and their order [N] among those at one point of a column."""
+    """Corners [N, 2] of the outlines, row by row, and their order [N] among those at one point."""
     padded = np.pad(mask_hw, 1).view(np.uint8)
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
     lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]

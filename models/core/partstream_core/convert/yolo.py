@@ -1,9 +1,9 @@
 """A data set for YOLO segmentation: `data.yaml`, and a text file of polygons for each frame.
 
 Each line is an object: its class, and x and y of a polygon in shares of width and height. Class 0 is a
-person, others are places in `partstream_core.labels.PARTS`. One polygon is all that a line holds: a mask of several
-pieces or with holes is a path through all of them (`outlines.single_path`), as Ultralytics' own converter
-makes it. A frame without people has an empty file: background.
+person, others are places in `partstream_core.labels.PARTS`. One polygon is all that a line holds: a mask of
+several pieces or with holes is a path through all of them (`outlines.single_path`), as Ultralytics' own
+converter makes it. A frame without people has an empty file: background.
 
 Identities have no place in this format. Images stand in `images/train` where the caller has pictures;
 otherwise put them there, named by six digits of the frame's number.
