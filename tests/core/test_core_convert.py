@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -169,7 +170,8 @@ def test_coco_reads_videos_tracks_and_masks(tmp_path: Path) -> None:
     assert found.keys() == TRUTH.keys()
     for key, mask in TRUTH.items():
         segmentation = found[key]["segmentation"]
-        runs = rle.Rle(*segmentation["size"], segmentation["counts"])
+        height, width = segmentation["size"]
+        runs = rle.Rle(height, width, segmentation["counts"])
         np.testing.assert_array_equal(rle.decode(runs), mask)
         assert found[key]["area"] == mask.sum()
         ys, xs = np.nonzero(mask)
@@ -313,19 +315,16 @@ def test_label_studio_brushes_are_the_masks_and_numbers_the_identities(tmp_path:
     found = {}
     for task in tasks:
         (prediction,) = task["predictions"]
-        regions: dict[str, dict[str, dict[str, object]]] = {}
+        regions: dict[str, dict[str, dict[str, Any]]] = {}
         for result in prediction["result"]:
-            assert (result["to_name"], result["original_width"], result["original_height"]) == (
-                "image",
-                64,
-                48,
-            )
+            size = (result["original_height"], result["original_width"])
+            assert (result["to_name"], size) == ("image", SIZE)
             regions.setdefault(result["id"], {})[result["type"]] = result["value"]
         for region in regions.values():
-            (label,) = region["brushlabels"]["brushlabels"]  # type: ignore[misc]
-            assert region["brushlabels"]["format"] == "rle"
-            image = unpacked(region["brushlabels"]["rle"]).reshape(*SIZE, 4)  # type: ignore[arg-type]
-            found[task["data"]["frame"], region["number"]["number"], label] = image
+            brush = region["brushlabels"]
+            assert brush["format"] == "rle"
+            image = unpacked(brush["rle"]).reshape(*SIZE, 4)
+            found[task["data"]["frame"], region["number"]["number"], brush["brushlabels"][0]] = image
     assert found.keys() == PARTS_TRUTH.keys()
     for key, mask in PARTS_TRUTH.items():
         np.testing.assert_array_equal(found[key], np.repeat(mask[:, :, None] * np.uint8(255), 4, axis=2))

@@ -67,7 +67,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(results: Path, tmp_path: Path)
         "no partstream results": ("hello", bad, out),
         "hold no masks": (line(0, mask=None), bad, out),
         "no such file": ("", tmp_path / "missing.ndjson", out),
-        f"{tmp_path / 'no'}": (line(0), bad, tmp_path / "no" / "out"),
+        f"{tmp_path / 'no' / 'out'}: no such file": (line(0), bad, tmp_path / "no" / "out"),
         "the file of results itself": (line(0), bad, bad),
     }
     for words, (content, source, target) in calls.items():

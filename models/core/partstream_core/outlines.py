@@ -63,7 +63,8 @@ def single_path(rings: Sequence[IntArray]) -> IntArray:
         leave, arrive = divmod(int(squared.argmin()), len(ring_N2))
         turn_N2 = np.roll(ring_N2, -arrive, axis=0)
         path_N2 = np.concatenate([path_N2[: leave + 1], turn_N2, turn_N2[:1], path_N2[leave:]])
-    return path_N2[(path_N2 != np.roll(path_N2, 1, axis=0)).any(axis=1)]
+    moved_N = np.any(path_N2 != np.roll(path_N2, 1, axis=0), axis=1)
+    return np.asarray(path_N2[moved_N])
 
 
 def fill(polygons: Polygons) -> BoolArray:

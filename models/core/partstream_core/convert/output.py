@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -52,7 +52,7 @@ def new_file(path: Path) -> Iterator[Path]:
         raise ValueError(f"{path} is there already, and is no file")
     draft = _draft(path)
     try:
-        draft.touch(exist_ok=False)
+        _begin(path, lambda: draft.touch(exist_ok=False))
         yield draft
         draft.replace(path)
     finally:
@@ -75,11 +75,19 @@ def new_folder(path: Path) -> Iterator[Folder]:
         raise ValueError(f"{path} is there already, and is no empty folder")
     draft = _draft(path)
     try:
-        draft.mkdir()
+        _begin(path, draft.mkdir)
         yield DiskFolder(draft)
         draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _begin(path: Path, make: Callable[[], None]) -> None:
+    """Make the draft of a path; an error names the path, which the caller knows."""
+    try:
+        make()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _draft(path: Path) -> Path:
