@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from partstream_client import NoMaskError
 from partstream_client.frames import Frame, frame_from, result_from
-from partstream_client.people import Joint, NoMaskError
+from partstream_client.people import Joint
 from partstream_core import rle
 from partstream_core.labels import PARTS
 from partstream_core.results import (

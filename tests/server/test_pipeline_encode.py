@@ -10,9 +10,9 @@ from pycocotools import mask as coco
 
 from partstream_core import rle
 from partstream_core.labels import NUM_PARTS, PARTS
+from partstream_core.outlines import as_ring, outlines
 from partstream_core.results import Polygons
 from partstream_server.pipeline.encoding import MaskForm, encode_people
-from partstream_server.pipeline.outlines import outlines
 from partstream_server.pipeline.upsampling import tight
 from partstream_server.pipeline.values import Crop, FoundPerson, LabelMaps
 
@@ -114,7 +114,7 @@ def test_a_hole_is_a_ring_and_a_single_pixel_a_box() -> None:
 def test_outlines_filled_are_the_mask_of_any_shape(
     mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
 ) -> None:
-    rings = tuple(tuple(ring.ravel().astype(float).tolist()) for ring in outlines(mask))
+    rings = tuple(as_ring(ring_N2) for ring_N2 in outlines(mask))
     assert np.array_equal(filled(Polygons((mask.shape[0], mask.shape[1]), rings)), mask)
     drawn = np.zeros(mask.shape, bool)
     for ring in rings:  # COCO's own rasteriser, a ring at a time

@@ -26,7 +26,7 @@ from partstream_client.errors import (
 )
 from partstream_client.frames import Frame, ParseResult, UnknownSizeError
 from partstream_client.jobs import AsyncJob, JobStatus
-from partstream_client.people import Joint, NoMaskError, Part, Person
+from partstream_client.people import Joint, Part, Person
 from partstream_client.progress import Progress
 from partstream_client.rest import Options, OverlayOptions, SourceOptions
 from partstream_client.retry import RetryPolicy
@@ -44,6 +44,7 @@ from partstream_client.streaming.images import Encoding
 from partstream_client.streaming.ledger import Policy
 from partstream_client.streaming.options import StreamOptions, TimedFrame
 from partstream_client.tls import Tls
+from partstream_core.regions import NoMaskError
 
 __all__ = [
     "Answer",

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
 from partstream_core import rle
 from partstream_core.boxes import Box
+from partstream_core.outlines import fill
+from partstream_core.regions import NoMaskError
 from partstream_core.results import JointResult, Mask, PartResult, PersonResult, Polygons
 from partstream_core.rle import Rle
 
@@ -21,10 +22,6 @@ BoolArray = npt.NDArray[np.bool_]
 
 Joint = JointResult
 """One joint of one person: its name, x and y in pixels of the source frame, and its score in [0, 1]."""
-
-
-class NoMaskError(ValueError):
-    """The results were asked for without masks, so there is none to show."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +112,8 @@ class Person:
 def _array(mask: Mask) -> BoolArray:
     match mask:
         case None:
-            raise NoMaskError("the results hold no masks; ask with masks='rle' or masks='polygons'")
+            raise NoMaskError
         case Rle():
             return rle.decode(mask)
         case Polygons():
-            return _fill(mask)
-
-
-def _fill(polygons: Polygons) -> BoolArray:
-    """Pixels inside an odd number of rings, so that a ring inside another one is a hole."""
-    height, width = polygons.size
-    mask_HW = np.zeros((height, width), np.bool_)
-    for ring in polygons.rings:
-        if len(ring) >= 6:
-            encoded = coco.frPyObjects([list(ring)], height, width)[0]
-            mask_HW ^= rle.decode(Rle(height, width, encoded["counts"].decode("ascii")))
-    return mask_HW
+            return fill(mask)

@@ -13,6 +13,7 @@ import typer
 from partstream_core.errors import BundleError, EngineError, MediaError, OptionError
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server import __version__
+from partstream_server.app.convert import convert_command
 from partstream_server.app.serve import serve_command
 from partstream_server.app.sheet import sheet_command
 from partstream_server.pipeline.encoding import MaskForm
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve_command)
 app.command("sheet")(sheet_command)
+app.command("convert")(convert_command)
 
 Bundle = Annotated[
     Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")

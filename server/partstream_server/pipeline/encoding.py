@@ -16,9 +16,9 @@ import numpy.typing as npt
 from partstream_core import rle
 from partstream_core.joints import JOINTS
 from partstream_core.labels import NUM_PARTS, PARTS
+from partstream_core.outlines import as_ring, outlines
 from partstream_core.results import JointResult, Mask, PartResult, PersonResult, Polygons
 from partstream_core.rle import Counted
-from partstream_server.pipeline.outlines import outlines
 from partstream_server.pipeline.values import Crop, FloatArray, FoundPerson, LabelMaps, MapArray
 
 _CODES = 32
@@ -114,11 +114,11 @@ def _areas(part_hw: MapArray) -> npt.NDArray[np.int64]:
 def polygons(mask_hw: npt.NDArray[np.bool_], crop: Crop, maps: LabelMaps) -> Polygons:
     """Outlines of a mask that lies in a crop of the frame.
 
-    They run along the edges of pixels, and a hole is a ring of its own: filled by the even-odd rule they give
-    the mask exactly.
+    They run along the edges of pixels, and a hole is a ring of its own: filled by the even-odd or by the
+    non-zero rule, they give the mask exactly.
     """
     offset = np.array([crop.left, crop.top])
-    rings = tuple(tuple((ring + offset).ravel().astype(float).tolist()) for ring in outlines(mask_hw))
+    rings = tuple(as_ring(ring_N2 + offset) for ring_N2 in outlines(mask_hw))
     return Polygons(size=(maps.person_HW.shape[0], maps.person_HW.shape[1]), rings=rings)
 
 
