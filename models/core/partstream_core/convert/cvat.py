@@ -96,7 +96,7 @@ def _polygons(frame: FrameResult) -> Iterator[tuple[Track, str]]:
 
 
 def _points(region: Region) -> str:
-    return ";".join(f"{x:.2f},{y:.2f}" for x, y in single_path(region.outlines()).tolist())
+    return ";".join(f"{x},{y}" for x, y in single_path(region.outlines()).tolist())
 
 
 def _polygon(track: Track, frame: int, outside: int, points: str) -> str:

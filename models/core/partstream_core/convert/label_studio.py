@@ -12,6 +12,7 @@ Source: labelstud.io/guide/predictions; HumanSignal/label-studio-sdk, converter/
 """
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,10 +39,10 @@ def brush_rle(region: Region) -> list[int]:
     bits += [f"{size - 1:04b}" for size in _LENGTH_BITS]
     at = 0
     for start, end in _row_runs(region):
-        bits += _blocks(start - at, _OUTSIDE)
-        bits += _blocks(end - start, _INSIDE)
+        bits.append(_blocks(start - at, _OUTSIDE))
+        bits.append(_blocks(end - start, _INSIDE))
         at = end
-    bits += _blocks(height * width - at, _OUTSIDE)
+    bits.append(_blocks(height * width - at, _OUTSIDE))
     text = "".join(bits)
     text += "0" * (-len(text) % 8)
     return list(int(text, 2).to_bytes(len(text) // 8, "big"))
@@ -96,7 +97,8 @@ def _row_runs(region: Region) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def _blocks(num_pixels: int, value: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _blocks(num_pixels: int, value: str) -> str:
     """Blocks that repeat a value for each channel of so many pixels."""
     blocks, left = [], num_pixels * _CHANNELS
     while left:
@@ -104,7 +106,7 @@ def _blocks(num_pixels: int, value: str) -> list[str]:
         choice = next(at for at, size in enumerate(_LENGTH_BITS) if length <= 1 << size)
         blocks.append(f"1{choice:02b}{length - 1:0{_LENGTH_BITS[choice]}b}{value}")
         left -= length
-    return blocks
+    return "".join(blocks)
 
 
 class LabelStudioWriter:
