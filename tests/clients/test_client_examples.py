@@ -138,9 +138,12 @@ def test_a_network_camera_prints_lines_of_json(
     assert all(line["epoch"] == 0 and line["latency_ms"] > 0 for line in lines)
 
 
+DOCUMENTS = ("README.md", "docs/client.md", "docs/jobs.md")
+
+
 def document_blocks(repository: Path) -> list[str]:
-    """The Python of the README and of the document about the client."""
-    text = "".join((repository / name).read_text("utf-8") for name in ("README.md", "docs/client.md"))
+    """The Python of the README and of the documents about the client and about jobs."""
+    text = "".join((repository / name).read_text("utf-8") for name in DOCUMENTS)
     return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
@@ -148,7 +151,7 @@ def test_the_examples_of_the_documents_run_as_they_stand(
     server: ServerProcess, repository: Path, clip: Path, tmp_path: Path
 ) -> None:
     blocks = document_blocks(repository)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     shutil.copy(clip, tmp_path / "clip.mp4")
     for number, block in enumerate(blocks):
         at_home = 'Client("http://127.0.0.1:8000"'
