@@ -164,7 +164,7 @@ class MediaParser:
     def _in_order(
         self, waiting: deque[Frame | FrameFeatures], many: Sequence[FrameFeatures]
     ) -> Iterator[Frame | FrameFeatures]:
-        """What need not wait any longer: up to the first frame that is to be parsed and not ready."""
+        """Frames in order, up to the first that is to be parsed and has no features yet."""
         ready = {one.frame.index: one for one in many}
         for at, frame in enumerate(waiting):
             if isinstance(frame, Frame) and frame.index in ready:

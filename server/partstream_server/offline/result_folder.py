@@ -36,7 +36,7 @@ _MAP_PATTERN = "[0-9]" * 6 + ".png"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which files are written beside the results."""
+    """Files written beside the results."""
 
     overlay: bool = True
     part_maps: bool = True
@@ -74,7 +74,7 @@ class ResultFolder:
             self._show(picture)
 
     def _overlay(self, video: VideoInfo) -> Callable[[ParsedPicture], None]:
-        """What shows a picture: appends it to the video, or writes the image."""
+        """Writer of an overlay: appends a picture to the video, or writes an image."""
         if video.frame_rate == 0:
             return lambda picture: _write_png(self._directory / "overlay.png", self._drawn(picture))
         writer = self._files.enter_context(

@@ -26,7 +26,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ComposeConfig:
-    """What scenes look like."""
+    """Distribution of composed scenes."""
 
     composite_share: float = 0.7
     """Share of composites; the rest are photos as they are, scaled, cropped and turned."""
