@@ -17,8 +17,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 keep_runtimes_silent()
 
-# pytest disables faulthandler after the last test, unless it was enabled before pytest_configure. Without it, a
-# crash of a native library while the interpreter ends is silent: exit code 139 and no traceback.
+# pytest disables faulthandler after the last test unless it was enabled before pytest_configure; a crash of a
+# native library during the interpreter's shutdown would then leave exit code 139 and no traceback.
 faulthandler.enable()
 
 # A busy machine is slow: no test fails for the time it takes.
