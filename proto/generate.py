@@ -1,8 +1,8 @@
-"""Make the Python code of every .proto file anew; `make proto` runs it.
+"""Generate the Python code of all .proto files; `make proto` runs it.
 
-The code is committed, so that nobody needs the compiler to install the package; a test holds the two
-together. `--baseline` also writes `baseline.binpb`, what is promised to everybody who has a client: a test
-refuses messages that would break it, and only a release moves it.
+The code is committed, so that installing the package needs no compiler; a test compares both.
+`--baseline` also writes `baseline.binpb`, the descriptors of the last release: a test runs `buf breaking`
+against it, and only a release rewrites it.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """What every test folder shares: where real data lies, and thread counts that suit a small machine."""
 
+import faulthandler
 import os
 from pathlib import Path
 
@@ -15,6 +16,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
 
 keep_runtimes_silent()
+
+# pytest disables faulthandler after the last test unless it was enabled before pytest_configure; a crash of a
+# native library during the interpreter's shutdown would then leave exit code 139 and no traceback.
+faulthandler.enable()
 
 # A busy machine is slow: no test fails for the time it takes.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

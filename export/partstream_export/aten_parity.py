@@ -122,7 +122,7 @@ def _of_a_frame(
 def _proposals_reference(
     heads: ParsingRCNN, feature: Tensor, said: Mapping[str, Tensor], case: Case
 ) -> Proposals:
-    """What torch proposes of the graph's logits; rows of filling as the graph has them."""
+    """Torch's proposals from the graph's logits; padding rows are copied from the graph."""
     dense = RPNOutputs(said["anchor_logits"], said["anchor_deltas"])
     proposed = heads.proposals(dense, heads.anchors(feature), (case.height, case.width))
     boxes_BR4, real_BR = said["proposals"].clone(), torch.zeros(said["proposals"].shape[:2], dtype=torch.bool)

@@ -20,7 +20,7 @@ MODEL_CARD_NAME = "MODEL_CARD.md"
 def write_graphs(
     folder: Path, definitions: tuple[GraphDefinition, ...], models: Mapping[str, onnx.ModelProto]
 ) -> dict[str, GraphSpec]:
-    """Write one file a graph; return what a manifest says of them."""
+    """Write one file for each graph; return their entries of the manifest."""
     specs = {}
     for definition in definitions:
         path = folder / f"{definition.name}.onnx"
@@ -33,7 +33,7 @@ def write_manifest(folder: Path, manifest: Manifest, graphs: Mapping[str, GraphS
     """Write `bundle.json` beside its graphs, and read it back as the server will.
 
     Raises:
-        BundleError: The manifest says something that it must not say.
+        BundleError: The manifest is invalid.
     """
     document = replace(manifest, graphs=dict(graphs)).to_json()
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,4 +1,4 @@
-"""What the commands read from options, and what they tell when they are done."""
+"""Parsing of options and printing of results, shared by the commands."""
 
 import json
 from collections.abc import Sequence

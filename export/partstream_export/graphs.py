@@ -1,4 +1,4 @@
-"""What a graph of a bundle is before it is traced: a module, and the names and shapes around it.
+"""Definition of a bundle's graph before tracing: a module with names and shapes of inputs and outputs.
 
 A shape is written as the manifest has it: numbers, and names of sides that may change. `batch` and `rows` are
 any number; `height` and `width` are network pixels, multiples of 32; `height/8` is an eighth of the height.

@@ -1,8 +1,8 @@
-"""HVISNet's graphs against the network itself.
+"""Parity of HVISNet's ONNX graphs with the torch network.
 
-Each graph is fed with what torch feeds its own part, and chosen rows are compared with what torch says at the
-same location, so that two nearly equal scores may change places. Masks are compared with the blending that is
-trained: ROIAlign by sampling, and pasting by sampling.
+Each graph gets the inputs that torch computes for it. Detections are compared at equal locations, not at
+equal ranks, because rounding may swap two nearly equal scores. The reference of masks is the blending used in
+training, with ROIAlign and pasting by sampling.
 
 Shape suffixes: B batch, C channels, L locations, K chosen detections, R rows (people), H and W network size.
 """
@@ -26,7 +26,7 @@ from partstream_models.networks.parsing_rcnn import People, paste_masks
 def hvisnet_differences(
     network: HVISNet, graphs: Mapping[str, OnnxGraph], *, top_k: int, cases: Sequence[Case] = CASES
 ) -> list[Difference]:
-    """Every output's difference at every size; the network is put into evaluation mode."""
+    """Differences of all outputs in all cases; sets the network to evaluation mode."""
     network.eval()
     differences: list[Difference] = []
     for number, case in enumerate(cases):
@@ -35,20 +35,20 @@ def hvisnet_differences(
             image = picture(case, generator)
             levels = network.backbone(image)
             feature, dense = pack(levels), network.heads(levels)
-            said = graphs["heads"].run({"feature": feature})
-            wanted = _chosen(network, dense, case, said, top_k=top_k)
+            outputs = graphs["heads"].run({"feature": feature})
+            wanted = _chosen(network, dense, case, outputs, top_k=top_k)
             rows = _some_rows(network, dense, case, generator)
             masks = _masks(network, rows, case)
             differences += [
                 *compare(
                     "backbone", str(case), {"feature": feature}, graphs["backbone"].run({"image": image})
                 ),
-                *compare("heads", str(case), wanted, said),
+                *compare("heads", str(case), wanted, outputs),
                 *compare(
                     "heads",
                     str(case),
                     {"scores in order": _best_scores(dense, top_k=top_k)},
-                    {"scores in order": said["scores"]},
+                    {"scores in order": outputs["scores"]},
                 ),
                 *compare("instances", str(case), {"masks": masks}, graphs["instances"].run(rows)),
             ]
@@ -56,12 +56,14 @@ def hvisnet_differences(
 
 
 def _chosen(
-    network: HVISNet, dense: HVISOutputs, case: Case, said: Mapping[str, Tensor], *, top_k: int
+    network: HVISNet, dense: HVISOutputs, case: Case, outputs: Mapping[str, Tensor], *, top_k: int
 ) -> dict[str, Tensor]:
-    """What torch says at the locations that the graph chose; rows of padding as the graph has them."""
+    """Torch's outputs at the locations that the graph selected; padding rows are copied from the graph."""
     locations_L3 = _locations(network, case)
-    away_BKL = torch.cdist(said["locations"].double(), locations_L3.double().expand(case.batch, -1, -1))
-    index_BK = away_BKL.argmin(dim=2)
+    distance_BKL = torch.cdist(
+        outputs["locations"].double(), locations_L3.double().expand(case.batch, -1, -1)
+    )
+    index_BK = distance_BKL.argmin(dim=2)
     real_BK = torch.arange(top_k).expand_as(index_BK) < len(locations_L3)
 
     def at(table_BLC: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ def _chosen(
     scores_BK = at(scores_of(dense)[..., None])[..., 0]
     return {
         "scores": torch.where(real_BK, scores_BK, 0.0),
-        **{name: torch.where(real_BK[..., None], row, said[name]) for name, row in rows.items()},
+        **{name: torch.where(real_BK[..., None], row, outputs[name]) for name, row in rows.items()},
         "mask_features": dense.mask_features,
     }
 
@@ -100,7 +102,7 @@ def _locations(network: HVISNet, case: Case) -> Tensor:
 def _some_rows(
     network: HVISNet, dense: HVISOutputs, case: Case, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Inputs of the instances graph: people anywhere in any images."""
+    """Random inputs of the instances graph: rows of random images at random locations."""
     locations_L3 = _locations(network, case)
     image_R = torch.randint(case.batch, (case.rows,), generator=generator)
     place_R = torch.randint(len(locations_L3), (case.rows,), generator=generator)

@@ -25,7 +25,7 @@ from partstream_core.manifest import Manifest, load_manifest, sha256_of
 from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_manifest
 
 GRAPHS = ("backbone", "heads")
-"""What is rounded: nearly all of the time goes there, and both are computed from one picture."""
+"""Graphs to quantise: they take nearly all of the time, and both read one image."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 FloatArray = npt.NDArray[np.float32]

@@ -37,13 +37,13 @@ TRAINING_DATA = (
     "Pictures labelled by MoveNet, BlazePose, BodyPix and DeepLab where they agree (partstream-teach)",
     "Three of Intel's sample videos (intel-iot-devkit/sample-videos, CC BY 4.0), unlabelled, for the flow",
 )
-"""What the recipes of this repository train the live network on."""
+"""Training data of this repository's recipes for the live network."""
 TRAINING_DATA_V03 = (
     TRAINING_DATA[0],
     "Trunk started from the MobileNetV2 of DeepLabV3 on PASCAL VOC (google-coral/test_data, Apache-2.0)",
     TRAINING_DATA[-1],
 )
-"""What the weights of bundle 0.3 were trained on."""
+"""Training data of the weights of bundle 0.3."""
 OVER_TIME = ("propagate", "temporal")
 """Graphs that only a network with a temporal path has."""
 SCHEDULE = ScheduleConfig(mode=ScheduleMode.CAUSAL, interval=3, flow=FlowSource.DIS)
@@ -53,7 +53,7 @@ THRESHOLDS = Thresholds(score=0.5, nms=0.6, mask=0.5, candidate=0.05)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveBundle:
-    """What a bundle says beside what its weights say."""
+    """Metadata of a bundle that its weights do not hold."""
 
     name: str = "partstream-live"
     version: str = __version__
@@ -64,7 +64,7 @@ class LiveBundle:
     thresholds: Thresholds = THRESHOLDS
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     schedule: ScheduleConfig = SCHEDULE
-    """What streams do that ask for nothing else, where the network has a temporal path."""
+    """Default schedule of bundles whose network has a temporal path."""
     model_card: str | None = None
     """Text of the model card that goes with the weights."""
 

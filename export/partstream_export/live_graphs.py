@@ -43,7 +43,7 @@ PROBES = (
     floats("dense_mask_parameters", "batch", "locations", NUM_MASK_PARAMETERS),
     floats("part_logits", "batch", NUM_PARTS, "height/4", "width/4"),
 )
-"""What the heads say before any selection; the mask features are an output already."""
+"""Head outputs before any selection; the mask features are an output already."""
 
 
 def live_graphs(network: LiveNetwork, *, top_k: int) -> tuple[GraphDefinition, ...]:

@@ -144,7 +144,7 @@ def _dense_reference(dense: DenseOutputs) -> dict[str, Tensor]:
 
 
 def _chosen_reference(dense: DenseOutputs, case: Case, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What torch says at the locations that the graph chose; rows of padding as the graph has them."""
+    """Torch's outputs at the locations that the graph selected; padding rows are copied from the graph."""
     locations_L3, _ = all_locations(case.height, case.width)
     away_BKL = torch.cdist(heads["locations"].double(), locations_L3.double().expand(case.batch, -1, -1))
     index_BK = away_BKL.argmin(dim=2)

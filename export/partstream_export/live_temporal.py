@@ -1,7 +1,7 @@
-"""The live network's graphs over time: `propagate` with the flow inside, and `temporal`.
+"""ONNX graphs of the live network's temporal path: `propagate` (flow, warp, scale map) and `temporal`.
 
-Flow, warp and scale map are one graph, because a frame that borrows needs all three, and so does a key frame
-that carries its state on; flow and the scale map's deviation come out for the scheduler.
+Flow, warp and scale map form one graph, because every propagated frame needs all three, and so does every key
+frame that updates the temporal state. The key-frame scheduler reads the outputs `flow` and `scale_deviation`.
 
 Shape suffixes: B batch, C channels, H and W at stride 8, Q and R at stride 4.
 """
@@ -34,7 +34,7 @@ def temporal_graphs(temporal: LiveTemporal) -> tuple[GraphDefinition, ...]:
             module=PropagateGraph(temporal.flow),
             inputs=(HALF_IMAGE, REFERENCE_HALF_IMAGE, GUESS, _map("feature")),
             outputs=(_map("propagated"), FLOW, floats("scale_deviation", "batch")),
-            # a clone, or the trace takes two inputs for one
+            # cloned: the tracer merges two inputs that are the same tensor
             example=(image, image.clone(), torch.zeros(2, 2, 24, 16), feature),
         ),
         GraphDefinition(
@@ -48,7 +48,7 @@ def temporal_graphs(temporal: LiveTemporal) -> tuple[GraphDefinition, ...]:
 
 
 class PropagateGraph(nn.Module):
-    """A reference frame's feature as the current frame would have it, and the flow that says so."""
+    """Estimates the flow from a frame to its reference frame and warps the reference's feature along it."""
 
     def __init__(self, flow: LightFlow) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class PropagateGraph(nn.Module):
 def temporal_inputs(
     image_B3HW: Tensor, feature_BCHW: Tensor, generator: torch.Generator
 ) -> dict[str, dict[str, Tensor]]:
-    """Inputs of the graphs: a picture that moved a little, and features of it and of something else."""
+    """Random inputs of the graphs: an image, the same image shifted by a few pixels, and two features."""
     half = F.avg_pool2d(image_B3HW, 2)
     other = feature_BCHW + 0.2 * torch.randn(feature_BCHW.shape, generator=generator)
     batch, _, height, width = half.shape
@@ -85,13 +85,13 @@ def temporal_inputs(
 def temporal_reference(
     temporal: LiveTemporal, inputs: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, dict[str, Tensor]]:
-    """What torch computes of these inputs, by graph and output."""
-    borrow, step = inputs["propagate"], inputs["temporal"]
-    field = temporal.flow.estimate(borrow["half_image"], borrow["reference_half_image"], borrow["guess"])
+    """Outputs that torch computes from these inputs, by graph and output name."""
+    moved, step = inputs["propagate"], inputs["temporal"]
+    field = temporal.flow.estimate(moved["half_image"], moved["reference_half_image"], moved["guess"])
     assert field.scale_BCHW is not None
     return {
         "propagate": {
-            "propagated": propagate(borrow["feature"], field),
+            "propagated": propagate(moved["feature"], field),
             "flow": field.flow_B2HW,
             "scale_deviation": (field.scale_BCHW - 1).abs().mean(dim=(1, 2, 3)),
         },

@@ -1,4 +1,4 @@
-"""Bundles of the papers' networks: what is said of them, and how they are traced, compared and written."""
+"""Bundles of the papers' networks: metadata, tracing, parity checks and writing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ Network = TypeVar("Network", ATEN, HVISNet)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperBundle:
-    """What a bundle says beside what its network says."""
+    """Metadata of a bundle that its network does not hold."""
 
     name: str
     training_data: tuple[str, ...]
@@ -68,7 +68,7 @@ class PaperBundle:
 
 
 Compare = Callable[[Mapping[str, OnnxGraph], Mapping[str, OnnxGraph]], list[Difference]]
-"""How far graphs are from torch; told the graphs that ship, and those with probes by the same names."""
+"""Differences between graphs and torch; takes the shipped graphs, and those with probes by the same names."""
 
 
 def made_network(make: Callable[[], Network], checkpoint: Path | None, *, recipe: str, seed: int) -> Network:

@@ -46,7 +46,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a bundle that is t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What was asked for, whichever the network."""
+    """Options that all papers' networks share."""
 
     checkpoint: Path | None
     random: bool
@@ -71,7 +71,7 @@ class Request:
             raise ValueError("random weights learned from nothing: leave --training-data out")
 
     def bundle(self, *, longer_side: int, defaults: Thresholds, schedule: ScheduleConfig) -> "PaperBundle":
-        """What the bundle says beside what its network says.
+        """Metadata of the bundle that its network does not hold.
 
         Raises:
             ValueError: A file or a setting holds something else than it should.

@@ -1,4 +1,4 @@
-"""What TensorRT is told when it builds a bundle's engines: shapes, precision, and where the results go.
+"""TensorRT build settings of a bundle's engines: shapes, precision, and output folder.
 
 Engines are built by ONNX Runtime's TensorRT provider, which writes each into a context model: an ONNX file
 with one node that holds the engine. One optimisation profile a graph spans all sizes that are asked for.

@@ -27,7 +27,7 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """What is built, and where it goes."""
+    """Engines to build, and their output folder."""
 
     bundle: Path
     out: Path

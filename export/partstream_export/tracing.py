@@ -21,7 +21,7 @@ OPSET = 18
 IR_VERSION = 10
 """Of the ONNX files; ONNX Runtime 1.20 is the first that is asked for, and reads it."""
 _MOST = {"batch": 64, "rows": 4096, "frames": 64, "height": 128, "width": 128}
-"""What the tracer is told of a side's range, heights and widths in multiples of 32; no graph checks it."""
+"""Range of dynamic sides for the tracer, in multiples of 32; no graph checks it."""
 
 
 def trace(definition: GraphDefinition) -> onnx.ModelProto:
@@ -102,7 +102,7 @@ def to_bytes(model: onnx.ModelProto) -> bytes:
 
 
 def _dynamic_shapes(specs: tuple[TensorSpec, ...]) -> tuple[dict[int, Any], ...]:
-    """What the tracer is told of the sides of each input that may change."""
+    """Dynamic dimensions of each input, for the tracer."""
     sides = {name: torch.export.Dim(name, min=1, max=most) for name, most in _MOST.items()}
 
     def side(name: str) -> Any:

@@ -1,6 +1,9 @@
 """The committed wire code is what the .proto files make, and the messages mirror the JSON."""
 
 import importlib.util
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -122,52 +125,25 @@ def test_a_client_that_knows_no_joints_gets_them() -> None:
     assert read_parse_options(service_pb2.ParseVideoConfig()).joints
 
 
-Promise = dict[str, object]
+def buf(*arguments: str | Path, cwd: Path) -> tuple[int, list[str]]:
+    """Exit status and findings of `buf`."""
+    command = [Path(sys.executable).parent / "buf", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
 
 
-def promises(files: descriptor_pb2.FileDescriptorSet) -> Promise:
-    """What clients rely on: numbers and types of fields, numbers of values, messages of methods."""
-    found: Promise = {}
-    for file in files.file:
-        for message in file.message_type:
-            for field in message.field:
-                name = f"{file.package}.{message.name}.{field.name}"
-                oneof = message.oneof_decl[field.oneof_index].name if field.HasField("oneof_index") else ""
-                found[name] = (field.number, field.type, field.label, field.type_name, oneof)
-        for enum in file.enum_type:
-            found |= {f"{file.package}.{enum.name}.{value.name}": value.number for value in enum.value}
-        for service in file.service:
-            for method in service.method:
-                name = f"{file.package}.{service.name}.{method.name}"
-                streaming = (method.client_streaming, method.server_streaming)
-                found[name] = (method.input_type, method.output_type, *streaming)
-    return found
+def test_the_messages_keep_the_style_of_buf(repository: Path) -> None:
+    assert buf("lint", cwd=repository / "proto") == (0, [])
 
 
-def broken_promises(before: Promise, now: Promise) -> list[str]:
-    """Names that are gone or mean something else."""
-    return sorted(name for name, promise in before.items() if now.get(name) != promise)
+def test_nothing_that_clients_rely_on_has_changed(repository: Path) -> None:
+    assert buf("breaking", "--against", "baseline.binpb", cwd=repository / "proto") == (0, [])
 
 
-@pytest.fixture(scope="module")
-def baseline(repository: Path) -> Promise:
-    data = (repository / "proto" / "baseline.binpb").read_bytes()
-    return promises(descriptor_pb2.FileDescriptorSet.FromString(data))
-
-
-def test_nothing_that_clients_rely_on_has_changed(
-    generator: ModuleType, baseline: Promise, tmp_path: Path
-) -> None:
-    described = generator.describe(tmp_path / "now.binpb").read_bytes()
-    now = promises(descriptor_pb2.FileDescriptorSet.FromString(described))
-    assert len(baseline) > 50
-    assert broken_promises(baseline, now) == []
-
-
-def test_the_check_of_what_clients_rely_on_sees_each_kind_of_break(repository: Path) -> None:
-    data = (repository / "proto" / "baseline.binpb").read_bytes()
-    before = promises(descriptor_pb2.FileDescriptorSet.FromString(data))
-    changed = descriptor_pb2.FileDescriptorSet.FromString(data)
+def test_the_check_of_what_clients_rely_on_sees_each_kind_of_break(repository: Path, tmp_path: Path) -> None:
+    proto = repository / "proto"
+    changed = descriptor_pb2.FileDescriptorSet.FromString((proto / "baseline.binpb").read_bytes())
     (service,) = (file for file in changed.file if file.service)
     messages = {message.name: message for message in service.message_type}
     messages["StreamFrame"].field[0].number = 99
@@ -175,11 +151,19 @@ def test_the_check_of_what_clients_rely_on_sees_each_kind_of_break(repository: P
     del messages["GoingAway"].field[2]
     service.enum_type[0].value[1].number = 42
     service.service[0].method[0].client_streaming = False
-    broken = {name.removeprefix("partstream.v1.") for name in broken_promises(before, promises(changed))}
-    assert broken == {
-        "StreamFrame.index",
-        "Latency.total_ms",
-        "GoingAway.grace_ms",
-        f"{service.enum_type[0].name}.{service.enum_type[0].value[1].name}",
-        "ParsingService.StreamParse",
+    (tmp_path / "changed.binpb").write_bytes(changed.SerializeToString())
+    status, findings = buf("breaking", tmp_path / "changed.binpb", "--against", "baseline.binpb", cwd=proto)
+    assert status != 0
+    broken = {name for finding in findings for name in re.findall(r'"(\w+)"', finding)}
+    enum = service.enum_type[0].name
+    assert broken >= {
+        "StreamFrame",
+        "index",
+        "Latency",
+        "total_ms",
+        "GoingAway",
+        "grace_ms",
+        enum,
+        "StreamParse",
     }
+    assert len(findings) == 5

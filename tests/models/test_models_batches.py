@@ -1,7 +1,7 @@
 """Batches: the people in them, and a stream that can be taken up anywhere."""
 
+from collections.abc import Container
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from partstream_core.labels import VOID
-from partstream_models.data import batches as batches_module
 from partstream_models.data.batches import (
     MIN_PIXELS,
     Batch,
@@ -19,8 +18,7 @@ from partstream_models.data.batches import (
     people_of,
 )
 from partstream_models.data.clips.director import ClipConfig
-from partstream_models.data.photos.cache import PhotoCache
-from partstream_models.data.scenes.compose import draw_pair
+from partstream_models.data.photos.cache import Photo, PhotoCache
 from partstream_models.data.scenes.scene import Scene
 
 CONFIG = BatchConfig(batch_size=4, sizes=((64, 64), (96, 64)))
@@ -164,29 +162,27 @@ def test_pairs_from_clips_show_the_same_people(photos: PhotoCache) -> None:
     assert shared > 0.6 * found > 0
 
 
-def test_a_scene_that_cannot_be_drawn_is_counted_and_replaced(
-    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
+class DamagedPhotos(PhotoCache):
+    """A cache of which some reads, by their number from 1, find a damaged photo."""
 
-    def sometimes(*args: Any, **options: Any) -> Any:
-        calls.append(args)
-        if len(calls) in (1, 3):
+    def __init__(self, photos: PhotoCache, *, damaged: Container[int]) -> None:
+        self.__setstate__(photos.__getstate__())
+        self._damaged, self._num_reads = damaged, 0
+
+    def __getitem__(self, number: int) -> Photo:
+        self._num_reads += 1
+        if self._num_reads in self._damaged:
             raise ValueError("a damaged photo")
-        return draw_pair(*args, **options)
+        return super().__getitem__(number)
 
-    monkeypatch.setattr(batches_module, "draw_pair", sometimes)
-    batch = Batches(photos, CONFIG, seed=1).draw(0)
+
+def test_a_scene_that_cannot_be_drawn_is_counted_and_replaced(photos: PhotoCache) -> None:
+    batch = Batches(DamagedPhotos(photos, damaged=(1, 3)), CONFIG, seed=1).draw(0)
     assert batch.num_skipped == 2
     assert len(batch.images_BHWC) == CONFIG.batch_size
 
 
-def test_a_batch_of_which_nothing_can_be_drawn_is_an_error(
-    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        raise ValueError("a damaged photo")
-
-    monkeypatch.setattr(batches_module, "draw_pair", never)
+def test_a_batch_of_which_nothing_can_be_drawn_is_an_error(photos: PhotoCache) -> None:
+    damaged = DamagedPhotos(photos, damaged=range(1, 10_000))
     with pytest.raises(RuntimeError, match="batch 7 cannot be drawn: a damaged photo"):
-        Batches(photos, CONFIG, seed=1).draw(7)
+        Batches(damaged, CONFIG, seed=1).draw(7)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from partstream_core.labels import PARTS, VOID, flip_labels
 from partstream_models.data.photos.cache import HintSource, PhotoCache
-from partstream_models.data.scenes import compose
 from partstream_models.data.scenes.augment import blend_soft, degrade, jitter_colour, random_texture
 from partstream_models.data.scenes.compose import ComposeConfig, cut_out, draw_pair
 from partstream_models.data.scenes.scene import Scene
@@ -95,25 +94,32 @@ def test_an_empty_scene_has_nobody(photos: PhotoCache) -> None:
         assert not scene.instances_HW.any()
 
 
-def test_in_either_orientation_the_left_arm_of_who_faces_us_is_on_our_right(
-    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compose, "BEHIND_SHARE", 0.0)
+def test_in_either_orientation_the_left_arm_of_who_faces_us_is_on_our_right(photos: PhotoCache) -> None:
     for seed in range(8):
-        parts = cut_out(photos, 2, np.random.default_rng(seed)).parts_HW
+        parts = cut_out(photos, 2, np.random.default_rng(seed), behind_share=0.0).parts_HW
         left, right = (np.argwhere(parts == PARTS.index(f"{side}-arm"))[:, 1] for side in ("left", "right"))
         assert left.min() > right.max()
 
 
-def test_both_orientations_are_mirror_images_of_each_other(
-    photos: PhotoCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compose, "BEHIND_SHARE", 0.0)
-    cutouts = [cut_out(photos, 2, np.random.default_rng(seed)) for seed in range(8)]
+def test_both_orientations_are_mirror_images_of_each_other(photos: PhotoCache) -> None:
+    cutouts = [cut_out(photos, 2, np.random.default_rng(seed), behind_share=0.0) for seed in range(8)]
     first = cutouts[0]
     other = next(c for c in cutouts if not np.array_equal(c.parts_HW, first.parts_HW))
     assert np.array_equal(flip_labels(first.parts_HW), other.parts_HW)
     assert np.array_equal(first.image_HWC[:, ::-1], other.image_HWC)
+
+
+def test_back_views_are_drawn_with_their_probability(photos: PhotoCache) -> None:
+    def num_back_views(share: float) -> int:
+        front, drawn = (
+            [cut_out(photos, 2, np.random.default_rng(seed), behind_share=one) for seed in range(8)]
+            for one in (0.0, share)
+        )
+        return sum(not np.array_equal(a.parts_HW, b.parts_HW) for a, b in zip(front, drawn, strict=True))
+
+    assert num_back_views(0.0) == 0
+    assert 0 < num_back_views(0.5) < 8
+    assert num_back_views(1.0) == 8
 
 
 def test_photos_with_a_higher_weight_come_up_more_often(photos: PhotoCache) -> None:

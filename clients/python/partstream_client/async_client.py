@@ -251,7 +251,7 @@ class AsyncClient:
     def stream(
         self, frames: Frames, options: StreamOptions | None = None, *, deadline_s: float | None = None
     ) -> AsyncGenerator[Answer]:
-        """What becomes of each frame of a live source, in order: a `LiveFrame`, `Skipped` or `Failed`.
+        """Answers for the frames of a live source, in order: a `LiveFrame`, `Skipped` or `Failed`.
 
         A lost connection, and a server that stops, are followed by another connection by itself; people keep
         their identities. Closing the iterator ends the stream and closes the source.
@@ -307,7 +307,7 @@ class AsyncClient:
         raise AnswerError("the server's document holds no id of a source")
 
     def subscribe(self, source_id: str, *, deadline_s: float | None = None) -> AsyncGenerator[SourceAnswer]:
-        """What becomes of each frame of a source that the server pulls, from now on, until it ends.
+        """Answers for the frames of a source that the server pulls, from now on, until it ends.
 
         Closing the iterator leaves the source as it is.
 

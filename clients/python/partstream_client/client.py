@@ -111,7 +111,7 @@ class Client:
     def stream(
         self, frames: Frames, options: StreamOptions | None = None, *, deadline_s: float | None = None
     ) -> Generator[Answer]:
-        """What becomes of each frame of a live source, in order; see `AsyncClient.stream`."""
+        """Answers for the frames of a live source, in order; see `AsyncClient.stream`."""
         return self._loop.iterate(lambda: self._client.stream(frames, options, deadline_s=deadline_s))
 
     def stream_video(
@@ -132,7 +132,7 @@ class Client:
         return self._loop.run(self._client.start_source(url, **options))
 
     def subscribe(self, source_id: str, *, deadline_s: float | None = None) -> Generator[SourceAnswer]:
-        """What becomes of each frame of such a source, until it ends; see `AsyncClient.subscribe`."""
+        """Answers for the frames of such a source, until it ends; see `AsyncClient.subscribe`."""
         return self._loop.iterate(lambda: self._client.subscribe(source_id, deadline_s=deadline_s))
 
     def stop_source(self, source_id: str) -> None:

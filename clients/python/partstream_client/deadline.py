@@ -27,7 +27,7 @@ class Deadline:
         self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
     async def wait(self, work: Awaitable[T]) -> T:
-        """What the work brings, if it does so in time.
+        """Result of the work, if it ends before the deadline.
 
         Raises:
             DeadlineError: It did not.

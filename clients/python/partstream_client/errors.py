@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a server.
+"""Errors of the client.
 
 ClientError
 ├── ConnectionFailedError     nobody answered in time, or the answer broke off

@@ -29,7 +29,7 @@ class UnknownSizeError(ValueError):
 
 @dataclass(frozen=True)
 class Frame:
-    """Everything found in one frame."""
+    """Result of one frame: its people with their parts."""
 
     record: FrameResult
     known_size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, so that callers without one can use what is written for one."""
+"""An event loop on a background thread, for synchronous callers of asynchronous code."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ class LoopThread:
         return self._closed
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine brings. An interrupt of the caller (Ctrl-C) cancels it.
+        """Result of the coroutine. An interrupt of the caller (Ctrl-C) cancels it.
 
         Raises:
             RuntimeError: The thread has been closed, or is the caller's own.
@@ -48,7 +48,7 @@ class LoopThread:
             raise
 
     def call(self, function: Callable[[], T]) -> T:
-        """What the function returns when the loop calls it."""
+        """Result of the function, called on the loop's thread."""
 
         async def call() -> T:
             return function()
@@ -56,7 +56,7 @@ class LoopThread:
         return self.run(call())
 
     def iterate(self, start: Callable[[], AsyncGenerator[T]]) -> Generator[T]:
-        """What an asynchronous generator yields; closing this closes that one."""
+        """Values of an asynchronous generator; closing this one closes it."""
         items = self.call(start)
         turn = self.call(asyncio.Lock)  # a step that was interrupted ends before the generator is closed
 
@@ -75,7 +75,7 @@ class LoopThread:
             self._finish(finish())
 
     def _finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the last of an iteration, also where the garbage collector asks for it on the loop's thread."""
+        """Close an iteration; the garbage collector may call this on the loop's thread."""
         if self._closed:
             work.close()  # what was open has been closed with the loop
         elif threading.current_thread() is self._thread:
@@ -84,7 +84,7 @@ class LoopThread:
             self.run(work)
 
     def close(self) -> None:
-        """Cancel what still runs and end the thread; a second call does nothing."""
+        """Cancel running coroutines and end the thread; a second call does nothing."""
         with self._lock:
             if self._closed:
                 return
@@ -108,7 +108,7 @@ class LoopThread:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Pass on what nobody caught, but for one harmless complaint.
+    """Report uncaught exceptions, except one harmless error of gRPC.
 
     With several event loops in a process all of them are woken for one event of gRPC, and all but one then
     find nothing to read (https://github.com/grpc/grpc/issues/25364).

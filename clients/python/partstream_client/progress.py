@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is done of a request."""
+    """Progress of a request."""
 
     stage: Literal["upload", "frames"]
     """Bytes on their way to the server, or frames that came back from it."""

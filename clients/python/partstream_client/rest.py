@@ -26,7 +26,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 class Options(TypedDict, total=False):
-    """What may be asked of a parse; what is left out takes the server's default."""
+    """Options of a parse; a field that is None takes the server's default."""
 
     score_threshold: float
     """People below this score are left out, [0, 1]."""
@@ -57,7 +57,7 @@ class Options(TypedDict, total=False):
     interval: int
     """A key frame at least every so many frames."""
     flow: Literal["network", "dis", "codec", "none"]
-    """What tells how a frame moved against its key frame."""
+    """Source of the flow from a frame to its key frame."""
     encodes: bool
     """Whether key frames are encoded with former ones."""
 
@@ -93,7 +93,7 @@ class SourceOptions(TypedDict, total=False):
     interval: int
     """A key frame at least every so many frames."""
     flow: Literal["network", "dis", "codec", "none"]
-    """What tells how a frame moved against its key frame."""
+    """Source of the flow from a frame to its key frame."""
     encodes: bool
     """Whether key frames are encoded with former ones."""
     policy: Literal["latest", "block"]
@@ -294,7 +294,7 @@ async def lines(response: httpx.Response) -> AsyncGenerator[str]:
 
 
 def json_of(body: bytes) -> Any:
-    """What a body of JSON says."""
+    """The decoded JSON body of a response."""
     try:
         return json.loads(body)
     except ValueError as error:

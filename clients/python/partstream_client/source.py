@@ -30,7 +30,7 @@ class Media:
 
     file: IO[bytes]
     start: int
-    """Where in the file the media begins."""
+    """Offset in the file at which the media begins."""
     size: int
     """Bytes from there to the end."""
     media_type: str

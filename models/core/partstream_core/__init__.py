@@ -1,1 +1,1 @@
-"""What every side of partstream shares: pure, typed and free of torch."""
+"""Values and algorithms shared by server, client, training and evaluation; free of torch."""

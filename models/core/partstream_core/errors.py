@@ -31,7 +31,7 @@ class PartstreamError(Exception):
 
 
 class MediaError(PartstreamError):
-    """What was sent cannot be parsed as asked."""
+    """The input cannot be parsed with the given options."""
 
     code: ClassVar[str] = "bad_media"
 

@@ -37,7 +37,7 @@ class Instances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembly:
-    """Who and what is where in one frame."""
+    """Instance map and part map of one frame."""
 
     owner_HW: npt.NDArray[np.int16]
     """Row of the person that a pixel belongs to; `NOBODY` where there is none."""

@@ -28,7 +28,7 @@ class Fields:
         self._values: Mapping[str, Any] = value
 
     def error(self, name: str, message: str) -> Exception:
-        """The error that says what is wrong with a field of this object."""
+        """The error of a field of this object, with its path."""
         return self._fail(self._at(name), message)
 
     def get(self, name: str) -> Any:

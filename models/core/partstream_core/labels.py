@@ -15,7 +15,7 @@ PARTS: Final = (
 )  # fmt: skip
 NUM_PARTS: Final = len(PARTS)
 VOID: Final = 255
-"""Label of pixels that nobody can tell; left out of losses and metrics."""
+"""Label of pixels of unknown class; left out of losses and metrics."""
 
 FLIP_PAIRS: Final = ((14, 15), (16, 17), (18, 19))
 """Labels that trade places in a mirrored picture."""

@@ -1,4 +1,4 @@
-"""A bundle's manifest: what `bundle.json` says about the graphs beside it.
+"""A bundle's manifest: `bundle.json`, which describes the graphs beside it.
 
 The manifest is the contract between export and server. Reading it checks every field; `load_manifest` also
 checks that the graph files are there and are the ones that were written. The server refuses everything else.
@@ -74,7 +74,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the bundle can do."""
+    """Optional features that the bundle supports."""
 
     parts: tuple[str, ...]
     """Names of the parts without background; may be empty."""
@@ -111,7 +111,7 @@ BATCH_INDEX = "batch_index"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything `bundle.json` says."""
+    """Content of `bundle.json`."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""What comes out for a frame: people, their parts, their identities; and its JSON.
+"""Result of a frame: people with parts and identities; and its JSON.
 
 Masks and boxes are in the pixels of the source frame, after its rotation.
 """
@@ -66,7 +66,7 @@ class PersonResult:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """Everything found in one frame."""
+    """Result of one frame: its people with their parts."""
 
     index: int
     """0-based number of the frame in its source."""

@@ -20,15 +20,15 @@ from partstream_core.manifest import Manifest, sha256_of
 FORMAT: Final = 1
 RECORD_NAME: Final = "engines.json"
 ENGINES_FOLDER: Final = "tensorrt"
-"""Where the engines of a bundle are looked for, in its own folder."""
+"""Default folder of engines inside a bundle."""
 PRECISIONS: Final = ("fp16", "f32", "int8")
-"""What an engine may compute in; of several sets, the first of these is taken that is there."""
+"""Precisions of engines; `auto` takes the first that was built."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKey:
-    """What engines depend on."""
+    """Properties of bundle, runtimes and device that an engine is built for."""
 
     bundle: str
     """SHA-256 over the bundle's graphs."""

@@ -203,7 +203,7 @@ def people_of(scene: Scene, *, box_centers: bool = False) -> tuple[People, npt.N
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """What training needs to know of a cache as a whole."""
+    """Sampling weights of a cache's photos, and loss weights of its classes."""
 
     photo_weights: npt.NDArray[np.float64]
     """Chance of each photo; photos with rare parts come up more often."""

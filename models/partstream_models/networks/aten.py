@@ -74,7 +74,7 @@ ATEN_REDUCED = ATENConfig(
 
 
 class FrameOutputs(NamedTuple):
-    """What is read from one feature map."""
+    """Outputs of the heads for one feature map."""
 
     part_logits_BPHW: Tensor
     """At stride 4."""

@@ -33,7 +33,7 @@ LEVELS = (Level(8, 0, 80, 64), Level(16, 80, 224, 128), Level(32, 224, float("in
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
-    """Which locations are positive."""
+    """Positive locations of an image."""
 
     radius: float = 1.5
     """Reach around the sampling center, in strides (FCOS 1.5; HVISNet's text says one half)."""

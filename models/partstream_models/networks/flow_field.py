@@ -1,4 +1,4 @@
-"""What a flow network says of two frames, and propagation of features along it.
+"""Flow between two frames with its scale map, and propagation of features along it.
 
 Shape suffixes: B batch, C channels, H and W feature size, h and w image size; the 2 of a flow is (x, y).
 

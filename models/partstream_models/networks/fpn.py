@@ -1,4 +1,4 @@
-"""Feature pyramid network: P3, P4 and P5, as wide as each other.
+"""Feature pyramid network: levels of equal width, one for each feature of the trunk.
 
 Shape suffixes: B batch, C channels, H height, W width.
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class FPN(nn.Module):
-    """Laterals, the top-down path, and a 3x3 convolution a level."""
+    """Lateral 1x1 convolutions, the top-down path, and a 3x3 convolution for each level."""
 
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         super().__init__()

@@ -83,7 +83,7 @@ HVISNET_REDUCED = HVISNetConfig(
 
 
 class HVISOutputs(NamedTuple):
-    """What the heads say at every location and pixel, before any selection."""
+    """Head outputs at every location and pixel, before any selection."""
 
     person_logits: Tensor
     """[B, L]."""
@@ -114,7 +114,7 @@ class HVISBackbone(nn.Module):
 
 
 class HVISHeads(nn.Module):
-    """Everything that is read from the pyramid."""
+    """All heads on the pyramid."""
 
     def __init__(self, config: HVISNetConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What HVISNet finds in images: the graphs of its bundle, run in torch.
+"""HVISNet inference in torch, with the same steps as the graphs of its bundle.
 
 Shape suffixes: B batch, C channels, N people of an image, D embedding, H and W network size.
 
@@ -23,7 +23,7 @@ from partstream_models.networks.hvisnet_graphs import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParseConfig:
-    """What counts as a person."""
+    """Thresholds of detections."""
 
     score_threshold: float = 0.4
     nms_threshold: float = 0.6

@@ -204,7 +204,7 @@ class Heads(nn.Module):
 
 
 class LiveTemporal(nn.Module):
-    """What carries F from frame to frame: flow with a scale map, and the encoder of key frames.
+    """Temporal path of F: flow with a scale map, and the encoder of key frames.
 
     h_k = GRU(F_k, propagate(h_{k-1})), h_0 = F_0: one step a key frame (ATEN, eqs. 4 and 6, made recurrent).
     """

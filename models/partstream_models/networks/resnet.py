@@ -1,7 +1,7 @@
 """ResNet-50 and -101 with frozen batch norm and a dilated last stage.
 
-As published, the stride of a block sits on its first 1x1 convolution; in the weights that torchvision
-publishes it sits on the 3x3. Both have the same tensors, so a setting says which one is meant.
+The paper puts the stride of a block on its first 1x1 convolution; torchvision's published weights put it on
+the 3x3. Both have the same tensors, so `ResNetConfig.stride_on_3x3` selects one.
 
 Shape suffixes: B batch, C channels, H height, W width.
 
@@ -22,13 +22,13 @@ _RESIDUAL_SHARE = 0.25
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResNetConfig:
-    """Depth and width."""
+    """Depth, width and position of the stride."""
 
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
     width: int = 64
     """Channels of the stem; the last stage has 32 times as many."""
     stride_on_3x3: bool = False
-    """As torchvision's weights need it; the paper strides the first 1x1."""
+    """Put a block's stride on its 3x3 convolution (torchvision's weights) or on its first 1x1 (the paper)."""
 
     def __post_init__(self) -> None:
         if min(self.blocks) < 1 or self.width < 1:
@@ -45,7 +45,7 @@ RESNET101 = ResNetConfig(blocks=(3, 4, 23, 3))
 
 
 class ResNetTaps(NamedTuple):
-    """Features of an image [B, 3, H, W]."""
+    """The two features that decoders read, of an image [B, 3, H, W]."""
 
     stem: Tensor
     """After the max-pool, [B, width, H/4, W/4]."""
@@ -54,7 +54,7 @@ class ResNetTaps(NamedTuple):
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
-    """Batch norm that keeps its statistics and its affine map, also in training."""
+    """Batch norm whose statistics and affine parameters stay fixed in training."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -68,7 +68,7 @@ class FrozenBatchNorm(nn.BatchNorm2d):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1, added to the input."""
+    """Residual block of a 1x1, a 3x3 and a 1x1 convolution (the paper's figure 5, right)."""
 
     def __init__(self, in_channels: int, channels: int, *, strides: tuple[int, int], dilation: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class ResNet(nn.Module):
         for index, (num_blocks, stride) in enumerate(zip(config.blocks, _STRIDES, strict=True)):
             channels, rows = config.width * 2**index, []
             for number in range(num_blocks):
-                # the first block's 3x3 still sees the undilated grid of the stage before
+                # the first block reads the undilated stage before it
                 dilation = 2 if index == len(_STRIDES) - 1 and number else 1
                 first = stride if number == 0 else 1
                 strides = (1, first) if config.stride_on_3x3 else (first, 1)
@@ -130,7 +130,7 @@ class ResNet(nn.Module):
 
 
 def imagenet_normalised(image_BCHW: Tensor) -> Tensor:
-    """An RGB image in [-1, 1] with the mean and spread of colours that ImageNet weights were learned with."""
+    """Convert an RGB image from [-1, 1] to ImageNet's normalisation (mean 0, standard deviation 1)."""
     x = image_BCHW * 0.5 + 0.5
     return (x - _channels((0.485, 0.456, 0.406), x)) / _channels((0.229, 0.224, 0.225), x)
 

@@ -57,7 +57,7 @@ class RPNOutputs(NamedTuple):
 
 
 class AnchorTargets(NamedTuple):
-    """What the anchors of one image should say."""
+    """Targets of the anchors of one image."""
 
     label_A: Tensor
     """1 person, 0 background, -1 not asked; int64."""

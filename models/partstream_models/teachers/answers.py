@@ -25,7 +25,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the teachers see in one picture."""
+    """Outputs of the teachers for one picture."""
 
     people: tuple[FoundPerson, ...]
     """By MoveNet and BlazePose, best first."""

@@ -44,7 +44,7 @@ _LEAST_SCORE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PosedPerson:
-    """What BlazePose finds in one crop, in the picture's coordinates."""
+    """BlazePose's joints of one crop, in the picture's coordinates."""
 
     presence: float
     """Probability that there is a person, 0..1."""

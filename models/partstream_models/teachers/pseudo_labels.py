@@ -43,7 +43,7 @@ _MARGIN = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """What the teachers agree on."""
+    """Labels that the teachers agree on."""
 
     parts_HW: UInt8Array
     """0 where nobody is, 255 void elsewhere."""
@@ -57,7 +57,7 @@ class PseudoLabels:
 
 @dataclass(frozen=True, slots=True)
 class OwnedPixels:
-    """Which person each pixel belongs to."""
+    """Person of each pixel."""
 
     people_HW: UInt8Array
     """Number + 1 of the person, 0 nobody, 255 void."""

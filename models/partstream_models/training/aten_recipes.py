@@ -27,7 +27,7 @@ NUM_EVALUATED = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtenRecipe:
-    """Everything that decides a run but data, budget and device."""
+    """Configuration of a run without data, budget and device."""
 
     name: str
     network: ATENConfig

@@ -1,4 +1,4 @@
-"""Where ATEN's training frames come from: composed clips, or the recordings of a data set."""
+"""Sources of ATEN's training frames: composed clips, or the recordings of a data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

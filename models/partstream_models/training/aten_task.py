@@ -1,4 +1,4 @@
-"""What ATEN learns: the losses of a frame's parse, through temporal encoding and propagation.
+"""Training task of ATEN: losses of a frame's parse, through temporal encoding and propagation.
 
 Shape suffixes: B batch, C channels, H height, W width.
 
@@ -89,7 +89,7 @@ def image_of(clip: Clip, frame: int, device: str = "cpu") -> Tensor:
 
 
 def truth_of(clip: Clip, frame: int, *, two_classes: bool = False, device: str = "cpu") -> FrameTruth:
-    """What a frame of a clip should be parsed as; people of few pixels are void."""
+    """Target of a frame of a clip; people of few pixels are void."""
     truth = truth_of_maps(clip.parts_THW[frame], clip.instances_THW[frame], two_classes=two_classes)
     return truth.to(device)
 
@@ -97,7 +97,7 @@ def truth_of(clip: Clip, frame: int, *, two_classes: bool = False, device: str =
 def truth_of_maps(
     parts_HW: UInt8Array | None, instances_HW: UInt8Array, *, two_classes: bool = False
 ) -> FrameTruth:
-    """What a frame should be parsed as; people of few pixels are void.
+    """Target of a frame; people of few pixels are void.
 
     Args:
         parts_HW: Parts 0..19, 255 void; where None, people's parts are void.

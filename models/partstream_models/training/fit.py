@@ -66,7 +66,7 @@ class FitConfig:
 
 
 class Task(Protocol):
-    """What is learned."""
+    """A network with the losses of its training draws."""
 
     @property
     def network(self) -> nn.Module:
@@ -92,7 +92,7 @@ class _Losses(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step did."""
+    """Outcome of a step."""
 
     step: int
     """Steps done, this one among them."""

@@ -1,4 +1,4 @@
-"""What a flow network learns from: pairs of frames, drawn or real.
+"""Training pairs of a flow network, synthetic or real.
 
 The flow of drawn clips is known exactly; of real ones the one frame must be made out of the other.
 

@@ -160,7 +160,7 @@ def endpoint_error(network: FlowNetS, source: FlowSource, count: int, device: st
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FlowRecipe:
-    """Everything that decides a run but data, budget and device."""
+    """Configuration of a run without data, budget and device."""
 
     name: str
     fit: FitConfig

@@ -1,6 +1,7 @@
-"""The frozen trunk, run by OpenVINO while everything else is trained by torch.
+"""MoveNet's frozen trunk, computed by OpenVINO during training.
 
-A trunk that does not learn needs no gradient; with bf16, OpenVINO computes it in half of torch's time.
+The other modules train in torch. A frozen trunk needs no gradient, and OpenVINO with bf16 computes its
+features in half of torch's time.
 
 Shape suffixes: B batch, C channels, H and W network size.
 """
@@ -22,13 +23,16 @@ except ImportError:  # an optional package: torch computes the same
 
 
 class FrozenTrunk:
-    """A trunk's features without gradients, compiled once for each shape of input.
+    """Features of a frozen trunk; compiles one OpenVINO model for each input shape.
 
-    The weights are copied at the first call with a shape: the trunk must not learn.
+    Compilation copies the weights, so later changes of the trunk's parameters have no effect.
 
     Args:
-        trunk: What is computed.
-        num_threads: Threads of OpenVINO.
+        trunk: The trunk; none of its parameters may require a gradient.
+        num_threads: Number of OpenVINO threads.
+
+    Raises:
+        ValueError: A parameter of the trunk requires a gradient.
     """
 
     def __init__(self, trunk: MoveNetTrunk, *, num_threads: int) -> None:

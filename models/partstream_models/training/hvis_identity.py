@@ -19,7 +19,7 @@ from torch.nn import functional as F
 NOBODY = 0
 """Label of a location that is no person's."""
 UNKNOWN = -1
-"""Label of a person whom nobody numbered."""
+"""Label of a person without a number."""
 MARGIN = 0.3
 _SHARPNESS = 16.0
 """Length of embeddings before they are classified; of length one they could not be told apart for sure."""

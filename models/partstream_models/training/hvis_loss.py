@@ -42,7 +42,7 @@ class HVISLossConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HVISTruth:
-    """What a batch of images shows."""
+    """Targets of a batch of images."""
 
     instances_BHW: Tensor
     """uint8; 0 nobody, 255 void."""

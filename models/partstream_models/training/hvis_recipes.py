@@ -34,7 +34,7 @@ MAX_FRAMES = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HVISRecipe:
-    """Everything that decides a run but data, budget and device."""
+    """Configuration of a run without data, budget and device."""
 
     name: str
     network: HVISNetConfig

@@ -1,4 +1,4 @@
-"""What HVISNet learns: people of a few frames of one clip, so that everybody is seen more than once.
+"""Training task of HVISNet: people of a few frames of one clip, so that each person occurs more than once.
 
 Shape suffixes: T frames, B batch, H height, W width, N people of one frame.
 

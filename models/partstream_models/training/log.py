@@ -1,4 +1,4 @@
-"""What a run writes down of its losses: a CSV file, and TensorBoard events where they are wanted."""
+"""Log of a run's losses: a CSV file, and TensorBoard events on request."""
 
 import csv
 import math

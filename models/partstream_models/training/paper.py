@@ -77,7 +77,7 @@ class Prepared:
 
 
 class PaperRecipe(Protocol):
-    """Everything that decides a run but data, budget and device."""
+    """Configuration of a run without data, budget and device."""
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ from partstream_models.networks.rpn import RPNOutputs, assign_anchors, encode_bo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameTruth:
-    """What one frame should be parsed as."""
+    """Target of one frame."""
 
     parts_HW: Tensor
     """int64; 255 void."""

@@ -14,7 +14,7 @@ from torch import distributed
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Which of how many processes this is."""
+    """Rank and world size of this process."""
 
     rank: int = 0
     size: int = 1

@@ -29,7 +29,7 @@ _log = logging.getLogger("partstream.lifetime")
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, with signals left to whoever runs it."""
+    """uvicorn without its signal handlers: the caller handles signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

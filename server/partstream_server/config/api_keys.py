@@ -59,7 +59,7 @@ class KeyRing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Whose keys they are."""
+        """Names of the keys' owners."""
         return tuple(key.name for key in self._keys)
 
     def name_of(self, presented: str) -> str | None:

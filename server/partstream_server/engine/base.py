@@ -1,4 +1,4 @@
-"""What every engine is, the bundle it carries, and the check that manifest and graphs agree."""
+"""Engine interface, the bundle it loads, and the check that manifest and graphs agree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Engine(Protocol):
 
     @property
     def provider(self) -> str:
-        """What runs the graphs: openvino, onnxruntime, cuda or tensorrt."""
+        """Name of the runtime: openvino, onnxruntime, cuda or tensorrt."""
 
     @property
     def precision(self) -> str:
@@ -40,7 +40,7 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it computes: cpu, or a device and its number, such as cuda:0."""
+        """Device of the computation: cpu, or a device with its number, such as cuda:0."""
 
     @property
     def num_threads(self) -> int:
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
     @property
     def bundle(self) -> LoadedBundle:
-        """What is being run."""
+        """The loaded bundle."""
 
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:
         """Outputs of a graph, owned by the caller: no later run writes to them.
@@ -66,7 +66,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CompiledShapes:
-    """What an engine of static shapes has compiled."""
+    """Memory of compiled shapes of an engine that compiles one model a shape."""
 
     count: int
     """Shapes of all graphs that are compiled now."""
@@ -176,7 +176,7 @@ def _check_joints(backbone: GraphSpec) -> None:
 
 
 def _check_temporal(manifest: Manifest) -> None:
-    """Refuse graphs over time that ask for what nobody tells them.
+    """Refuse temporal graphs with inputs that the server does not provide.
 
     Raises:
         BundleError: A graph is missing or has such an input; the field is named.
@@ -223,7 +223,7 @@ def check_names(graph: str, bundle: LoadedBundle, inputs: Mapping[str, npt.NDArr
 def check_graph(
     graph: str, spec: GraphSpec, *, inputs: Sequence[GraphTensor], outputs: Sequence[GraphTensor]
 ) -> None:
-    """Refuse a graph that is not what the manifest says.
+    """Refuse a graph that differs from its entry in the manifest.
 
     Names, types and numbers of dimensions must be equal; a dimension that the manifest leaves open must be
     open in the graph's inputs, and one that it fixes must not be another number.

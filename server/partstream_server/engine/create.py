@@ -1,4 +1,4 @@
-"""The engine that was asked for, or a clear error: never another one in silence."""
+"""Creation of the engine for a provider; a provider that does not work is an error, never replaced."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _create(
 
 
 def _cuda_is_built() -> bool:
-    """Whether ONNX Runtime came with its CUDA provider: told by a file, for importing it takes time."""
+    """Whether ONNX Runtime has its CUDA provider; checks for the library's file, as an import takes time."""
     spec = find_spec("onnxruntime")
     if spec is None or spec.origin is None:
         return False

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or on a device: one engine, told where by its target."""
+"""Engine that runs graphs with ONNX Runtime on the device of its target."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
 
         Raises:
             BundleError: A graph cannot be read or is not what the manifest says.
-            EngineError: ONNX Runtime does not compute where it was told to.
+            EngineError: ONNX Runtime does not compute on the target.
         """
         self.bundle = bundle
         self.num_threads = num_threads

@@ -1,4 +1,4 @@
-"""Where ONNX Runtime computes (CPU, CUDA, TensorRT), and a check that it does so there.
+"""Targets of ONNX Runtime (CPU, CUDA, TensorRT), and a check that nodes run on the target.
 
 ONNX Runtime itself goes on with the CPU where a provider's libraries cannot be loaded, with nothing but a
 line in its log. Here that is an error.
@@ -30,7 +30,7 @@ INSTALL_CUDA: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What ONNX Runtime is to compute on."""
+    """Device, providers and files of an ONNX Runtime session."""
 
     provider: str
     """As people name it."""
@@ -47,7 +47,7 @@ class Target:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     """Shapes that those files take."""
     trouble: str = ""
-    """What was said when libraries were loaded that it needs."""
+    """Message of the loader about a missing library; empty if there was none."""
     entries: Mapping[str, str] = field(default_factory=dict)
     """Further entries of the sessions' configuration."""
 

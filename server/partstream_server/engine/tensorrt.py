@@ -1,7 +1,7 @@
-"""TensorRT through ONNX Runtime: engines that were built before, loaded as they are.
+"""Target for TensorRT through ONNX Runtime, with prebuilt engines.
 
-Nothing is built while the server runs: `partstream-export tensorrt` builds engines on the machine that uses
-them, and what does not fit the bundle, the runtimes and the device exactly is refused.
+The server builds no engines: `partstream-export tensorrt` builds them on the machine that runs them. Engines
+of another bundle, another version of TensorRT or ONNX Runtime, or another device are refused.
 
 Source: ONNX Runtime's documentation of the TensorRT execution provider and of EP context models.
 """
@@ -35,12 +35,12 @@ def tensorrt_target(bundle: LoadedBundle, precision: str, device: DeviceOptions)
     """A CUDA device with TensorRT engines for this bundle.
 
     Args:
-        bundle: What to run.
-        precision: What the engines compute in; auto takes fp16 where there are such, then f32, then int8.
-        device: The device, and where its engines lie.
+        bundle: Bundle to run.
+        precision: Precision of the engines; auto takes the first that was built of fp16, f32, int8.
+        device: CUDA device and folder of its engines.
 
     Raises:
-        EngineError: TensorRT, the device or the engines are not there.
+        EngineError: TensorRT, the device or matching engines are missing.
     """
     if precision not in ("auto", *PRECISIONS):
         raise EngineError(f"the tensorrt provider computes in {', '.join(PRECISIONS)}, not {precision}")
@@ -78,5 +78,5 @@ def target_of(bundle: LoadedBundle, folder: Path, engines: EngineSet, device: De
 
 
 def tensorrt_options(device: DeviceOptions) -> Mapping[str, str]:
-    """Options of the provider that loads a context model: what was built is in the model itself."""
+    """Options of the TensorRT provider; an EP context model already holds its build options."""
     return {"device_id": str(device.index)}

@@ -30,7 +30,7 @@ Context = aio.ServicerContext[Any, Any]
 async def reported_errors(
     context: Context, method: str, tracing: Tracing | None = None
 ) -> AsyncIterator[None]:
-    """Whatever goes wrong inside ends the call with a status; a client that left ends it without one.
+    """Convert errors inside into the call's status; a cancelled call ends without one.
 
     Args:
         context: Of the call.

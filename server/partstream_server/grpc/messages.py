@@ -1,4 +1,4 @@
-"""Between the messages of the wire and the values of the service."""
+"""Conversion between protobuf messages and the service's values: `read_*` parse, `write_*` build messages."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ _REASON_NUMBERS: Final = {
 
 
 class RawSizeError(MediaError):
-    """The pixels of a raw image are more or fewer than its size says."""
+    """A raw image does not have 3 * width * height bytes."""
 
 
 def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
-    """What a stream asks for.
+    """Options of a live stream.
 
     Raises:
-        OptionError: A value cannot be.
+        OptionError: An enum number is unknown, or a value is out of range.
     """
     if message.policy not in _POLICIES:
         raise OptionError(f"there is no policy {message.policy}")
@@ -96,10 +96,10 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
 
 
 def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
-    """How to parse a file.
+    """Options of parsing a file.
 
     Raises:
-        OptionError: A value cannot be.
+        OptionError: An enum number is unknown, or a value is out of range.
     """
     score = _score(message)
     if score is not None and not 0 <= score <= 1:
@@ -152,7 +152,7 @@ def _interval(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) 
 
 
 def _score(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> float | None:
-    """The threshold as it was written, without the digits that single precision adds."""
+    """The score threshold, rounded to 6 digits: the field has single precision, 0.3 arrives as 0.30000001."""
     if not message.HasField("score_threshold"):
         return None
     value = message.score_threshold
@@ -166,7 +166,7 @@ def _mask_form(number: service_pb2.MaskForm) -> MaskForm:
 
 
 def read_frame(message: service_pb2.StreamFrame) -> InputFrame:
-    """A frame; one whose pixels are not what they claim holds the error that becomes its failure."""
+    """An input frame; its `image` is a `RawSizeError` if a raw image has the wrong number of bytes."""
     raw = message.WhichOneof("image") == "raw"
     image = _pixels(message.raw) if raw else message.encoded
     return InputFrame(message.index, message.time_s, image, float(message.age_ms))
@@ -196,7 +196,7 @@ def write_opened(opened: Opened, *, max_message_bytes: int) -> service_pb2.Strea
 
 
 def write_item(item: Answer | GoingAway) -> service_pb2.StreamParseResponse:
-    """An answer, or word that the server is going away."""
+    """The message of a frame's answer, or of the notice that the server shuts down."""
     if isinstance(item, GoingAway):
         return service_pb2.StreamParseResponse(
             going_away=service_pb2.GoingAway(
@@ -207,18 +207,18 @@ def write_item(item: Answer | GoingAway) -> service_pb2.StreamParseResponse:
 
 
 def _write_answer(item: Answer) -> service_pb2.FrameAnswer:
-    spent = item.latency
+    latency = item.latency
     answer = service_pb2.FrameAnswer(
         index=item.index,
         latency=service_pb2.Latency(
-            total_ms=spent.total_ms,
-            queue_ms=spent.queue_ms,
-            decode_ms=spent.decode_ms,
-            infer_ms=spent.infer_ms,
-            network_ms=spent.network_ms,
-            assemble_ms=spent.assemble_ms,
-            track_ms=spent.track_ms,
-            encode_ms=spent.encode_ms,
+            total_ms=latency.total_ms,
+            queue_ms=latency.queue_ms,
+            decode_ms=latency.decode_ms,
+            infer_ms=latency.infer_ms,
+            network_ms=latency.network_ms,
+            assemble_ms=latency.assemble_ms,
+            track_ms=latency.track_ms,
+            encode_ms=latency.encode_ms,
         ),
         resume_token=item.resume_token,
     )
@@ -233,7 +233,7 @@ def _write_answer(item: Answer) -> service_pb2.FrameAnswer:
 
 
 def write_result(result: FrameResult) -> results_pb2.FrameResult:
-    """Everything found in one frame."""
+    """The message of one frame's result: its people, their parts and masks."""
     return results_pb2.FrameResult(
         index=result.index,
         time_s=result.time_s,
@@ -273,7 +273,7 @@ def _write_mask(mask: Mask) -> results_pb2.Mask | None:
 
 
 def write_video_info(video: VideoInfo) -> results_pb2.VideoInfo:
-    """The source of frames."""
+    """The message that describes a video."""
     return results_pb2.VideoInfo(
         width=video.width,
         height=video.height,
@@ -285,14 +285,14 @@ def write_video_info(video: VideoInfo) -> results_pb2.VideoInfo:
 
 
 def write_model_info(model: ModelInfo) -> results_pb2.ModelInfo:
-    """The bundle and what runs it."""
+    """The message that names a bundle and its provider."""
     return results_pb2.ModelInfo(
         bundle=model.bundle, version=model.version, provider=model.provider, parts=model.parts
     )
 
 
 def write_model(engine: Engine) -> service_pb2.Model:
-    """All that is told about a bundle."""
+    """The message that describes a bundle for clients: provider, precision, licence, capabilities."""
     manifest = engine.bundle.manifest
     return service_pb2.Model(
         model=write_model_info(model_info(engine)),

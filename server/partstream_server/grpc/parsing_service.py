@@ -70,7 +70,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
     async def SubscribeSource(
         self, request: service_pb2.SubscribeSourceRequest, context: aio.ServicerContext[Any, Any]
     ) -> None:
-        """What is found in a pulled source, from now on."""
+        """Results of a pulled source from now on."""
         async with reported_errors(context, "SubscribeSource", self._service.tracing):
             await subscribe(self._service, admit(self._service, context), request.source_id, context)
 
@@ -130,7 +130,7 @@ class ParsingService(service_pb2_grpc.ParsingServiceServicer):
 
 
 def admit(service: Service, context: aio.ServicerContext[Any, Any]) -> Account:
-    """The account of whoever calls.
+    """The account of the caller.
 
     Raises:
         AccessError: They are not let in.

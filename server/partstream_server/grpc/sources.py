@@ -1,4 +1,4 @@
-"""SubscribeSource: what is found in a source that the server pulls, for whoever asks."""
+"""SubscribeSource: results of a pulled source for its subscribers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STATES: Final = {
 
 
 async def subscribe(service: Service, account: Account, source_id: str, context: Context) -> None:
-    """Send what comes from a source until it ends or nobody listens any longer.
+    """Send a source's results until the source ends or the client leaves.
 
     Raises:
         PartstreamError: There is no such source, or the client does not read.

@@ -86,7 +86,7 @@ class FramePipeline:
         return stage
 
     def _run_heads(self, featured: Iterable[Frame | FrameFeatures]) -> Iterator[Frame | FrameInference]:
-        """Every frame in order: read, or as it is where it is passed over."""
+        """Every frame in order: with what the heads say, or as it is where it is passed over."""
         for one in featured:
             if isinstance(one, Frame):
                 yield one
@@ -94,7 +94,7 @@ class FramePipeline:
                 yield drive(self._session.run_heads(one), self._engine, clock=self._session.clock)
 
     def _compute_features(self) -> Iterator[Frame | FrameFeatures]:
-        """Every frame in order: ready to be parsed, or as it is where it is passed over."""
+        """Every frame in order: with its features, or as it is where it is passed over."""
         waiting: deque[Frame | FrameFeatures] = deque()
         failure: MediaError | None = None
         frames = iter(self._frames)
@@ -117,7 +117,7 @@ class FramePipeline:
     def _in_order(
         self, waiting: deque[Frame | FrameFeatures], many: Sequence[FrameFeatures]
     ) -> Iterator[Frame | FrameFeatures]:
-        """What need not wait any longer: up to the first frame that is to be parsed and not ready."""
+        """Frames in order, up to the first that is to be parsed and has no features yet."""
         ready = {one.frame.index: one for one in many}
         for at, frame in enumerate(waiting):
             if isinstance(frame, Frame) and frame.index in ready:

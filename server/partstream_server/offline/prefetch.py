@@ -41,7 +41,7 @@ class Prefetch(Generic[T]):
             self._changed.notify_all()
 
     def _offer(self, value: T) -> bool:
-        """Wait for room and add a value; False if nobody wants any more."""
+        """Wait for room and add a value; False if the consumer has stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._ready) < self._ahead)
             if not self._closed:

@@ -47,7 +47,7 @@ class CutoutForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which files are written beside the results."""
+    """Files written beside the results."""
 
     overlay: bool = True
     part_maps: bool = True
@@ -113,7 +113,7 @@ class ResultFolder:
             self._cut(picture)
 
     def _overlay(self, video: VideoInfo) -> Callable[[ParsedPicture], None]:
-        """What shows a picture: appends it to the video, or writes the image."""
+        """Writer of an overlay: appends a picture to the video, or writes an image."""
         if video.frame_rate == 0:
             return lambda picture: _write_png(self._directory / "overlay.png", self._drawn(picture))
         writer = self._files.enter_context(

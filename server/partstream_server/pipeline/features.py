@@ -1,4 +1,4 @@
-"""Which frames of a stream are key frames, and the feature of every frame.
+"""Key-frame decisions of a stream, and the feature of every frame.
 
 One kind for each way to look at time: every frame by itself, frame by frame after the last key frame, and
 segments as a whole. Each takes frames and gives out those whose feature is ready.
@@ -77,7 +77,7 @@ class Features(Protocol):
         ...
 
     def snapshot(self) -> Mapping[str, Any] | None:
-        """What a schedule remembers beside features, in plain JSON values; None where there is nothing."""
+        """State of the schedule without features, as JSON values; None if it has none."""
 
     def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:
         """Learn where people are in the frame that was read last, and the boxes of those with an identity."""
@@ -121,7 +121,7 @@ def make_features(
 
 
 def _source(maps: JointMaps | None, borrowed: Borrowed | None = None) -> JointSource | None:
-    """What the joints of a key frame, or of a frame that borrows from it, are decoded from."""
+    """Inputs of decoding the joints of a key frame and of the frames propagated from it."""
     if maps is None:
         return None
     return JointSource(maps, None if borrowed is None else borrowed.flow_B2hw[0])

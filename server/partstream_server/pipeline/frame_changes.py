@@ -73,7 +73,7 @@ def service(current_HW3: Image, reference_HW3: Image, flow_2hw: Flow, people_hw:
 
 @dataclass(frozen=True, slots=True)
 class SceneView:
-    """A frame as cuts are told from it: its colours, and where light and dark are."""
+    """Description of a frame for scene-cut detection: colour histogram and layout of brightness."""
 
     colours: npt.NDArray[np.float32]
     """Square roots of the shares of pixels of each colour."""
@@ -82,7 +82,7 @@ class SceneView:
 
 
 def scene_view(image_HW3: Image) -> SceneView:
-    """What a frame is compared by; kept with a key frame, it costs nothing again.
+    """Description of a frame for scene-cut detection; computed once and kept for a key frame.
 
     Raises:
         ValueError: The image is no RGB picture.

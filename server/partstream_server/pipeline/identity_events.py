@@ -19,7 +19,7 @@ _CLOSE: Final = 0.6
 
 @dataclass(frozen=True, slots=True)
 class TrackEvents:
-    """What happened to identities at the last frame."""
+    """Births, losses and conflicts of identities at the last frame."""
 
     boxes: Mapping[int, Box] = field(default_factory=dict)
     """Of the identities that were seen."""

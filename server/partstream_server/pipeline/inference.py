@@ -26,7 +26,7 @@ _FEWEST_ROWS = 8
 
 @dataclass(frozen=True, slots=True)
 class InferConfig:
-    """What counts as a candidate."""
+    """Thresholds that make a detection a candidate."""
 
     score_threshold: float
     nms_threshold: float
@@ -112,7 +112,7 @@ class View:
 
     @cached_property
     def scene(self) -> SceneView:
-        """What cuts are told by."""
+        """Description of the frame for scene-cut detection."""
         return scene_view(self.quarter_hw3)
 
     @cached_property

@@ -45,7 +45,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extracted:
-    """What the backbone makes of a frame."""
+    """Outputs of the backbone for a frame."""
 
     feature: Tensor
     joints: JointMaps | None

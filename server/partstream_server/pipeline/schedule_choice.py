@@ -71,7 +71,7 @@ def choose_schedule(
 
 
 def _own_mode(mode: ScheduleMode, *, live: bool) -> ScheduleMode:
-    """What a bundle's mode comes to where nothing is asked for."""
+    """The schedule mode of a request that names none, derived from the bundle's mode."""
     if not live:
         return mode if mode is ScheduleMode.EVERY_FRAME else ScheduleMode.PAPER
     return ScheduleMode.CAUSAL if mode is ScheduleMode.PAPER else mode

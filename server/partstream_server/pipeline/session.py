@@ -85,7 +85,7 @@ class SessionConfig:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """What another session needs to go on with the same identities; features are not in it."""
+    """State from which another session continues with the same identities; holds no features."""
 
     tracker: bytes
     last_index: int
@@ -93,7 +93,7 @@ class SessionSnapshot:
     last_time_s: float
     """Of the same frame."""
     schedule: Mapping[str, Any] | None = None
-    """What the schedule remembers, in plain JSON values: the rest of a budget of key frames."""
+    """State of the schedule as JSON values: the rest of a budget of key frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,7 @@ class FrameInference:
     inference: Inference
     view: View
     joints: JointSource | None = None
-    """What joints are decoded from, where they are wanted."""
+    """Inputs of decoding joints; None if the stream has none."""
 
 
 class Session:
@@ -166,7 +166,7 @@ class Session:
         self._last_ms: float | None = None
 
     def snapshot(self, *, max_bytes: int) -> SessionSnapshot | None:
-        """What another session needs to go on from here; None before the first frame."""
+        """Snapshot from which another session continues; None before the first frame."""
         if self._last_index is None:
             return self._resume
         schedule = self._features.snapshot()
@@ -247,12 +247,12 @@ class Session:
         return last is not None and scene_change(scene, last) >= self._scene_change
 
     def parse(self, ready: FrameFeatures) -> Steps[ParsedFrame]:
-        """What is seen in a frame; the stream's frames come in order, each once."""
+        """Result of a frame; the stream's frames come in order, each once."""
         read = yield from self.run_heads(ready)
         return self.finish_frame(read)
 
     def run_heads(self, ready: FrameFeatures) -> Steps[FrameInference]:
-        """What the heads say of a frame; changes nothing that the stream remembers."""
+        """Run the detection and parsing heads on a frame; the stream's state stays as it is."""
         steps = run_heads(ready.view, ready.feature, self._manifest, self._infer_config)
         inference = yield from _timed(steps, self.clock, "infer")
         ready.view.release_tensors()
@@ -260,7 +260,7 @@ class Session:
         return FrameInference(ready.frame, ready.key_frame, inference, ready.view, joints)
 
     def finish_frame(self, read: FrameInference) -> ParsedFrame:
-        """Who is in a frame and where; the stream's frames come in order, each once."""
+        """Assemble, track and encode the people of a frame; the stream's frames come in order, each once."""
         clock, frame, inference = self.clock, read.frame, read.inference
         elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.view.scene)
         height, width = frame.image.shape[:2]

@@ -38,7 +38,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointSource:
-    """What the joints of a frame are decoded from."""
+    """Inputs of decoding the joints of a frame."""
 
     maps: JointMaps
     """Of the frame, or of the key frame that it borrows from."""
@@ -62,7 +62,7 @@ class JointSource:
 
 @dataclass(frozen=True, slots=True)
 class LabelMaps:
-    """Who and what every pixel of a source frame is: at most one person, and at most one part of them.
+    """Label maps of a source frame: at most one person a pixel, and at most one of that person's parts.
 
     The arrays lie in memory column by column, as run-length encoding reads them.
     """

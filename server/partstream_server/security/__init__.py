@@ -1,1 +1,1 @@
-"""Who may call, how often, and over which wire; the same for every entry point."""
+"""API keys, rate limits, origins and TLS, the same for HTTP and gRPC."""

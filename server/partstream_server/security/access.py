@@ -23,7 +23,7 @@ class Account:
 
     def __init__(self, name: str, rate: RateLimit, quota: FrameQuota, clock: Clock) -> None:
         self.name = name
-        """Whose key it is; for logs."""
+        """Name of the key's owner, for logs."""
         self._rate, self._quota, self._clock = rate, quota, clock
 
     def begin(self) -> None:
@@ -86,7 +86,7 @@ class Access:
         return len(self._ring) > 0
 
     def account(self, key: str | None) -> Account:
-        """The account of whoever shows a key.
+        """The account that an API key belongs to.
 
         Raises:
             KeyMissingError, KeyWrongError: The caller is not let in.

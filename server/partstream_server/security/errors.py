@@ -29,7 +29,7 @@ class KeyMissingError(AccessError):
 
 
 class KeyWrongError(AccessError):
-    """The key that was shown is nobody's."""
+    """Unknown API key."""
 
     code: ClassVar[str] = "key_wrong"
 

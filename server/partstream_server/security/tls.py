@@ -21,7 +21,7 @@ class Tls:
     key: Path
 
     def context(self) -> ssl.SSLContext:
-        """What a server's sockets are wrapped in.
+        """TLS context of the server's sockets.
 
         Raises:
             TlsError: The files cannot be used.
@@ -41,7 +41,7 @@ class Tls:
 
 
 def read_tls(settings: Settings) -> Tls | None:
-    """What the settings name, checked, or None where the wire is plain.
+    """TLS files of the settings, checked; None without TLS.
 
     Raises:
         TlsError: The files cannot be used.

@@ -87,7 +87,7 @@ class StorageFullError(PartstreamError):
 
 @dataclass(frozen=True, slots=True)
 class ErrorCodes:
-    """What a code becomes on each wire."""
+    """HTTP status and gRPC code of an error."""
 
     http: int
     grpc: str

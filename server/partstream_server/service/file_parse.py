@@ -30,7 +30,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to parse and how; nothing is open yet."""
+    """A file to parse with its options; nothing is open yet."""
 
     source: Path
     engine: Engine
@@ -88,7 +88,7 @@ class OpenJob:
 
     @property
     def model(self) -> ModelInfo:
-        """What parses it."""
+        """Bundle and provider that parse the file."""
         return self._parser.model
 
     def __iter__(self) -> Iterator[Parsed]:

@@ -1,4 +1,4 @@
-"""What the service counts and times, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Metrics:
             registry=self.registry,
         )
         self.streams = StreamMetrics(self.registry)
-        """What live streams count and time."""
+        """Metrics of live streams."""
         self._model = Gauge(
             "partstream_model_info",
             "1 for the bundle and engine in use.",

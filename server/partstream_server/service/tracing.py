@@ -75,7 +75,7 @@ def _trace_headers(headers: Headers) -> dict[str, str]:
 
 
 def open_tracing(endpoint: str) -> Tracing | None:
-    """What sends spans to an OTLP collector's gRPC address; None where the address is empty.
+    """Exporter of spans to an OTLP collector's gRPC address; None if the address is empty.
 
     Raises:
         TracingError: The packages are not installed.

@@ -25,12 +25,12 @@ from partstream_server.service.forms import FormReader
 
 BUFFER_BYTES: Final = 1024 * 1024
 FORM_OVERHEAD_BYTES: Final = 64 * 1024
-"""What the boundaries and headers of a form may add to the file."""
+"""Bytes that boundaries and headers of a form may add to the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """What an upload may take."""
+    """Limits of an upload: size, waiting time and rate."""
 
     max_bytes: int
     timeout_s: float

@@ -1,4 +1,4 @@
-"""Where the server may go: the allow-list, and the addresses behind names.
+"""Allow-list of source URLs, and resolution of host names to checked addresses.
 
 A name is resolved once, here, and the connection goes to an address that was checked: whoever answers for the
 name cannot send the server elsewhere between the check and the connection.
@@ -29,14 +29,14 @@ _TRANSLATED: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Where the server may go."""
+    """Allow-list of source URLs."""
 
     hosts: tuple[str, ...] = ()
     """Patterns of host names and addresses, such as `*.example.com`; none: no host at all."""
     private: bool = False
     """Whether addresses of private networks and of this machine may be reached."""
     folder: Path | None = None
-    """Where files may be read; None: nowhere."""
+    """Folder of files that may be read; None allows none."""
 
 
 def check_url(url: str, rules: Rules) -> SplitResult:

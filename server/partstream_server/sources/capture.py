@@ -26,10 +26,10 @@ _TEXT_FORMATS: Final = frozenset({"tty", "concat", "hls", "dash", "sdp", "lrc"})
 
 
 class Line(Protocol):
-    """What a source's bytes come over."""
+    """Connection that delivers a source's bytes."""
 
     def cut(self) -> None:
-        """End it; whoever waits for bytes gets none."""
+        """Close the connection; pending reads return no bytes."""
 
     def close(self) -> None:
         """Release it."""
@@ -47,7 +47,7 @@ class Capture:
             url: Of the source.
             rules: Where it may be.
             limits: Of its pictures; a length is not looked at.
-            on_line: Told what the bytes come over; whoever cuts it ends every wait for bytes.
+            on_line: Called with the connection; its `cut` ends every pending read.
 
         Raises:
             SourceForbiddenError: The source may not be pulled.

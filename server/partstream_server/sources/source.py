@@ -28,7 +28,7 @@ _log = logging.getLogger("partstream.sources")
 
 
 class State(StrEnum):
-    """Where a source is in its life."""
+    """State of a pulled source."""
 
     CONNECTING = "connecting"
     RUNNING = "running"

@@ -51,7 +51,7 @@ class HubConfig:
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """What is known of a stream from outside."""
+    """Public description of an open stream."""
 
     stream_id: str
     transport: str

@@ -1,4 +1,4 @@
-"""What live streams count and time, for Prometheus."""
+"""Prometheus metrics of live streams."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """What takes turns."""
+    """A member of the round-robin order."""
 
     @property
     def has_waiting(self) -> bool:

@@ -58,7 +58,7 @@ class Driven(Generic[T]):
     def __init__(self, steps: Steps[T]) -> None:
         self._steps = steps
         self.request: EngineRequest | None = None
-        """What has to be run next; None at the end."""
+        """The next engine request; None at the end."""
         self.result: T | None = None
         self.error: Exception | None = None
         self.network_s = 0.0
@@ -70,7 +70,7 @@ class Driven(Generic[T]):
             self.request = next(self._steps) if outputs is None else self._steps.send(outputs)
         except StopIteration as end:
             self.request, self.result = None, end.value
-        except Exception as error:  # told by whoever reads `error`; it must not harm the other streams
+        except Exception as error:  # reported by the reader of `error`; other streams must not fail with it
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -99,7 +99,7 @@ def drive_together(
 
 
 def _groups(waiting: Sequence[Driven[T]], limits: BatchLimits) -> Iterator[list[Driven[T]]]:
-    """Those whose requests can share a run."""
+    """Jobs whose requests can share a run of a graph."""
     alike: defaultdict[object, list[Driven[T]]] = defaultdict(list)
     for driven in waiting:
         request = driven.request

@@ -45,7 +45,7 @@ MAX_INDEX = 2**63
 
 
 class FrameAccount(Protocol):
-    """Whoever pays for a stream's frames."""
+    """The account that a stream's frames are charged to."""
 
     def use_frame(self) -> None:
         """Count a frame; raises PartstreamError where none is left."""

@@ -33,7 +33,7 @@ _CLOCK_SKEW_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where a stream goes on."""
+    """Position and state from which a stream resumes."""
 
     snapshot: SessionSnapshot
     paused_ms: float
@@ -67,7 +67,7 @@ class TokenMaker:
         return self._signed(header + schedule + snapshot.tracker)
 
     def read(self, token: bytes, now_s: float) -> Resumption:
-        """Where a token says that a stream stopped.
+        """The resume point in a token.
 
         Raises:
             ResumeTokenError: It was not made with this secret, is too old, or is of another bundle.

@@ -1,4 +1,4 @@
-"""What goes into a stream and what comes out of it."""
+"""Values of a live stream: configuration, input frames and answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from partstream_server.pipeline.encoding import MaskForm
 
 
 class Policy(StrEnum):
-    """What happens to frames that come faster than they are parsed."""
+    """Policy for frames that arrive faster than they are parsed."""
 
     LATEST = "latest"
     """The newest is parsed, and those that waited before it are skipped: for cameras."""
@@ -91,7 +91,7 @@ class InputFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Where the time of a frame went, in milliseconds."""
+    """Time that a frame spent in each stage, in milliseconds."""
 
     total_ms: float = 0.0
     """From its arrival to its answer, and the age it arrived with."""
@@ -126,7 +126,7 @@ Outcome: TypeAlias = FrameResult | Failed | Skipped
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one frame."""
+    """Answer for one frame."""
 
     index: int
     time_s: float
@@ -148,7 +148,7 @@ class GoingAway:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a client is told about its stream before the first frame."""
+    """The server's first message of a stream: model, credits, policy."""
 
     stream_id: str
     model: ModelInfo

@@ -13,7 +13,7 @@ from partstream_client.streaming.images import Picture
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerLatency:
-    """Where the time of a frame went inside the server, in milliseconds."""
+    """Time that a frame spent in each stage of the server, in milliseconds."""
 
     total_ms: float
     """From the frame's arrival at the server to its answer, and the age it arrived with."""
@@ -30,7 +30,7 @@ class ServerLatency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Latency(ServerLatency):
-    """Where the time of a frame went, in milliseconds."""
+    """Time that a frame spent in each stage, in milliseconds."""
 
     round_trip_ms: float
     """From the moment the client sent the frame to the moment its answer was here."""
@@ -98,7 +98,7 @@ class Failed:
 
 
 Answer: TypeAlias = LiveFrame | Skipped | Failed
-"""What became of one frame."""
+"""Answer for one frame."""
 
 SourceAnswer: TypeAlias = SourceFrame | Skipped | Failed
-"""What became of one frame of a source."""
+"""Answer for one frame of a pulled source."""

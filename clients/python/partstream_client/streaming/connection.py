@@ -170,7 +170,7 @@ class Connection(Generic[Request, Response]):
         return None
 
     def abandon(self) -> None:
-        """Break the call off: whoever reads or writes gets a ConnectionFailedError."""
+        """Cancel the call: pending reads and writes raise ConnectionFailedError."""
         self._call.cancel()
 
     async def close(self) -> None:

@@ -33,7 +33,7 @@ class Intake:
         self.ended = False
         """Whether no further frame comes."""
         self.error: BaseException | None = None
-        """What the source raised, or what was wrong with a frame."""
+        """Error of the source or of a frame."""
         self._pump = pump_of(frames)
         self._ledger = ledger
         self._changed = changed

@@ -21,7 +21,7 @@ _MAX_SENDINGS = 3
 
 
 class Policy(StrEnum):
-    """What happens to frames that come faster than they are parsed."""
+    """Policy for frames that arrive faster than they are parsed."""
 
     LATEST = "latest"
     """The newest is parsed and older ones are skipped: for cameras."""

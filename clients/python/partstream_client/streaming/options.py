@@ -1,4 +1,4 @@
-"""What may be asked of a live stream."""
+"""Options of a live stream."""
 
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class StreamOptions:
     bundle: str = ""
     """Name of the bundle; empty takes the one that the server runs."""
     policy: Policy | Literal["latest", "block"] = Policy.LATEST
-    """What happens to frames that come faster than they are parsed."""
+    """Policy for frames that arrive faster than they are parsed."""
     max_age_ms: float | None = None
     """Frames older than this are skipped; None sets no bound."""
     max_in_flight: int | None = None

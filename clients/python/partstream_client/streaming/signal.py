@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Signal:
-    """Wakes whoever waits; they look for themselves whether what they wait for holds."""
+    """Wakes all waiting tasks; each checks its own condition again."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()

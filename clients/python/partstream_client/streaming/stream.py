@@ -20,7 +20,7 @@ async def stream(
     access: Access,
     retry: RetryPolicy,
 ) -> AsyncGenerator[Answer]:
-    """What becomes of each frame, in order.
+    """Answers for all frames, in order.
 
     Raises:
         TypeError: The frames are no iterable.

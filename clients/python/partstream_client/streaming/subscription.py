@@ -17,7 +17,7 @@ Wire = Connection[service_pb2.SubscribeSourceRequest, service_pb2.SubscribeSourc
 
 
 async def subscribe(source_id: str, access: Access) -> AsyncGenerator[SourceAnswer]:
-    """What becomes of each frame of a source, from now on, until it ends.
+    """Answers for the frames of a pulled source, from now on, until it ends.
 
     A source belongs to one server, so that nothing is tried again.
 

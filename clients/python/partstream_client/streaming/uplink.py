@@ -151,7 +151,7 @@ class Uplink:
             self._has_identities = False
 
     def _hear(self, message: service_pb2.StreamParseResponse) -> None:
-        """Note what a message says."""
+        """Update the state from a message."""
         self._active_at = self._clock()
         match message.WhichOneof("response"):
             case "answer":

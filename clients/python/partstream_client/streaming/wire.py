@@ -139,10 +139,10 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
 
 
 def answer_of(message: service_pb2.FrameAnswer, entry: Entry, *, now_s: float, epoch: int) -> Answer:
-    """What a message says about a frame.
+    """Answer for a frame from its message.
 
     Raises:
-        AnswerError: It says nothing.
+        AnswerError: The message is empty.
     """
     match message.WhichOneof("outcome"):
         case "result":
@@ -155,10 +155,10 @@ def answer_of(message: service_pb2.FrameAnswer, entry: Entry, *, now_s: float, e
 
 
 def source_answer_of(message: service_pb2.SubscribeSourceResponse) -> SourceAnswer:
-    """What a message says about a frame of a source.
+    """Answer for a frame of a pulled source from its message.
 
     Raises:
-        AnswerError: It says nothing.
+        AnswerError: The message is empty.
     """
     answer = message.answer
     if not answer.HasField("result"):
@@ -191,7 +191,7 @@ def skip_reason(reason: service_pb2.SkipReason) -> str:
 
 
 def frame_result(message: results_pb2.FrameResult) -> FrameResult:
-    """What was found in a frame."""
+    """Result of a frame from its message."""
     return FrameResult(
         index=message.index,
         time_s=message.time_s,

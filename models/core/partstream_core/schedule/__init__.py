@@ -1,4 +1,4 @@
-"""Which frames are key frames: the ones that run the backbone instead of borrowing features."""
+"""Key-frame schedules: which frames run the backbone, and which propagate features."""
 
 from partstream_core.key_frames import Segment, SegmentPlan
 from partstream_core.schedule.budget import Budget

@@ -32,20 +32,20 @@ class ScheduleMode(StrEnum):
     PAPER = "paper"
     """The median frame of each segment: frames before it wait for it."""
     ADAPTIVE = "adaptive"
-    """A key frame when the last one serves no longer; no frame waits for a later one."""
+    """A key frame when features of the last one fit badly; no frame waits for a later one."""
 
 
 class FlowSource(StrEnum):
-    """What tells how a frame moved against its key frame."""
+    """Source of the flow from a frame to its key frame."""
 
     NETWORK = "network"
     """The bundle's flow network."""
     DIS = "dis"
     """OpenCV's dense inverse search on the host; no scale map."""
     CODEC = "codec"
-    """The encoder's motion vectors, where the source tells them; dense inverse search where it does not."""
+    """The video codec's motion vectors, or dense inverse search if the source has none."""
     NONE = "none"
-    """Nothing moves: features are borrowed as they are."""
+    """Zero flow: features are copied unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triggers:
-    """What brings a key frame in adaptive mode before its age does; units as in `Observation`."""
+    """Triggers of a key frame in adaptive mode before the interval ends; units as in `Observation`."""
 
     scene_change: float = 0.35
     """From here on the scene is another one."""

@@ -1,4 +1,4 @@
-"""Decides frame by frame whether a frame is a key frame, and says why.
+"""Key-frame scheduler: a decision with its reason for each frame of a stream.
 
 A scheduler reads no clock and draws no numbers: the same frames and observations give the same decisions.
 """
@@ -15,11 +15,11 @@ from partstream_core.schedule.state import SchedulerState, check_observed
 
 
 class Reason(StrEnum):
-    """Why a frame is a key frame, or why it is none."""
+    """Reason of a decision for or against a key frame."""
 
     EVERY_FRAME = "every-frame"
     FIRST = "first"
-    """There is no key frame to borrow from."""
+    """There is no key frame to propagate from."""
     SCENE_CUT = "scene-cut"
     WARP_ERROR = "warp-error"
     OUTSIDE = "outside"
@@ -30,11 +30,11 @@ class Reason(StrEnum):
     INTERVAL = "interval"
     """The last key frame is too old."""
     PROPAGATED = "propagated"
-    """No key frame: the last one serves."""
+    """No key frame: features are propagated from the last one."""
     RESTED = "min-interval"
-    """No key frame: one was wanted, but the last one is too new."""
+    """No key frame: one was due, but the last one is less than `min_interval` frames old."""
     BUDGET = "budget"
-    """No key frame: one was wanted, but the budget has no room."""
+    """No key frame: one was due, but the budget of key frames is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Decision:
 
     @property
     def starts_over(self) -> bool:
-        """Whether nothing of earlier key frames is of use: they show another scene, or there are none."""
+        """Whether no earlier key frame is usable: the scene was cut, or the stream begins here."""
         return self.key_frame and self.reason in (Reason.FIRST, Reason.SCENE_CUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """How well the last key frame serves a frame, measured before the decision on it."""
+    """Measures of how well the last key frame's features fit a frame, taken before the decision."""
 
     warp_error: float = 0.0
     """Mean absolute photometric error of the warped key frame inside people, 0 to 1."""
@@ -65,7 +65,7 @@ class Observation:
     births: int = 0
     """Identities that were given out at the frame before; likewise below."""
     losses: int = 0
-    """Identities that were seen the frame before that and no more."""
+    """Identities visible two frames before and missing at the frame before."""
     conflicts: int = 0
     """Detections that more than one identity claimed."""
 
@@ -79,7 +79,7 @@ _MEASURED: Final = {
     "scale_deviation": Reason.SCALE,
 }
 _URGENT: Final = (Reason.FIRST, Reason.SCENE_CUT)
-"""Without these key frames there is nothing to borrow: no rest, and the budget may be borrowed from."""
+"""Reasons that ignore `min_interval` and may overdraw the budget: no earlier feature is usable."""
 
 
 class KeyFrameScheduler:
@@ -89,7 +89,7 @@ class KeyFrameScheduler:
     """
 
     def __init__(self, config: ScheduleConfig, state: SchedulerState | None = None) -> None:
-        """Begin a stream, or go on from a state.
+        """Create the scheduler of a new stream, or continue from a state.
 
         Raises:
             ValueError: The mode looks ahead.
@@ -101,9 +101,9 @@ class KeyFrameScheduler:
 
     @classmethod
     def restored(cls, config: ScheduleConfig, snapshot: Mapping[str, Any]) -> Self:
-        """A scheduler that decides as the one whose snapshot it is.
+        """A scheduler that continues from a snapshot of another one.
 
-        Call `forget_key` where the key frame's features did not come along.
+        Call `forget_key` if the key frame's features were not restored.
 
         Raises:
             ValueError: The snapshot is damaged.
@@ -111,18 +111,18 @@ class KeyFrameScheduler:
         return cls(config, SchedulerState.from_json(snapshot))
 
     def snapshot(self) -> dict[str, Any]:
-        """What the scheduler remembers, in plain JSON values."""
+        """The scheduler's state as JSON values."""
         return self._state.to_json()
 
     def forget_key(self) -> None:
-        """Make the next frame, whose number may be any, a key frame: there are no features to borrow."""
+        """Make the next frame a key frame because no features are available; its index may be any."""
         self._state = replace(self._state, last_index=-1, age=None, asked=())
 
     @property
     def needs_observation(self) -> bool:
-        """Whether the next decision looks at an observation, and so needs flow first.
+        """Whether the next decision reads an observation, which needs flow first.
 
-        So it does also where age makes a key: a scene cut there must be told from it.
+        It does so too when the interval makes the next frame a key frame: a scene cut has precedence over it.
         """
         return self.config.mode is ScheduleMode.ADAPTIVE and self._state.age is not None
 
@@ -133,8 +133,8 @@ class KeyFrameScheduler:
 
         Args:
             frame_index: Number of the frame in its stream; numbers grow, and may leave gaps.
-            time_s: When the stream shows it; only a budget looks at it.
-            observation: How well the last key frame serves it; not looked at where it is not needed.
+            time_s: Presentation time; only a budget reads it.
+            observation: Measures of the frame; ignored unless `needs_observation`.
 
         Raises:
             ValueError: The index is negative or did not grow, the time is not finite, or there is no
@@ -169,7 +169,7 @@ class KeyFrameScheduler:
         return budget.after(state.tokens, time_s - state.time_s)
 
     def _asked(self, observation: Observation | None) -> tuple[str, ...]:
-        """Measures that ask for a key frame; a scene cut settles them all."""
+        """Names of measures above their thresholds; empty at a scene cut, which resets their hysteresis."""
         triggers = self.config.triggers
         if observation is None or observation.scene_change >= triggers.scene_change:
             return ()
@@ -180,7 +180,7 @@ class KeyFrameScheduler:
         )
 
     def _wanted(self, observation: Observation | None, asked: tuple[str, ...]) -> Reason | None:
-        """The first reason for a key frame, if there is one."""
+        """The first reason for a key frame; None if there is none."""
         age = self._state.age
         if age is None:
             return Reason.FIRST
@@ -193,7 +193,7 @@ class KeyFrameScheduler:
         return self._tracker_event(observation)
 
     def _tracker_event(self, observation: Observation | None) -> Reason | None:
-        """What the tracker asks for; at a key frame everything was there to be seen, so nothing."""
+        """The tracker event that asks for a key frame; events at a key frame ask for none."""
         if observation is None or not self.config.triggers.tracker or self._state.age == 0:
             return None
         counts = {

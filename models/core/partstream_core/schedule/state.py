@@ -1,4 +1,4 @@
-"""What a scheduler remembers between frames."""
+"""State of a scheduler between frames."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Optimal one-to-one matching under a gate, and the distances that are matched.
+"""Optimal one-to-one matching of tracks and detections under a gate, and the distances it minimises.
 
 Shape suffixes: T tracks, D detections, E embedding width.
 """
@@ -17,7 +17,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """Who was matched with whom, as indices into the rows and columns of the cost."""
+    """A matching, as indices of rows and columns of the cost matrix."""
 
     pairs: tuple[tuple[int, int], ...]
     """(row, column), by row."""
@@ -32,7 +32,7 @@ def associate(cost_TD: FloatArray, *, gate: float) -> Association:
     matchings the one with the largest sum of (gate - cost) is returned.
 
     Args:
-        cost_TD: Cost of each pair, [T, D]; infinity for a pair that must not be. Either side may be empty.
+        cost_TD: Cost of each pair, [T, D]; infinity forbids a pair. Either side may be empty.
         gate: Highest acceptable cost of a pair.
 
     Raises:
@@ -59,8 +59,8 @@ def cosine_distance(a_TE: FloatArray, b_DE: FloatArray) -> FloatArray:
 def buffered_iou(a_T4: FloatArray, b_D4: FloatArray, buffer_T: FloatArray) -> FloatArray:
     """IoU of each pair after both boxes grew by `buffer` x their mean side on each side, [T, D].
 
-    Two boxes of one fast person need not touch; their grown boxes do. Growing by the mean side, and not by
-    width and height apart, gives a narrow standing person the same reach sideways as up and down.
+    The boxes of a fast person in two frames may not overlap; the grown boxes do. Both axes grow by the mean
+    side, so a narrow standing person is matched as far sideways as up and down.
 
     Source: C-BIoU (Yang et al., WACV 2023).
     """

@@ -38,7 +38,7 @@ Cost: TypeAlias = Callable[["Evidence"], FloatArray]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of each pair."""
+    """Distances of each pair of track and detection."""
 
     predicted_T4: FloatArray
     seen_T4: FloatArray
@@ -81,7 +81,7 @@ def match(
         tracks: Of earlier frames.
         detections: Of this frame.
         config: The thresholds.
-        by_looks_alone: Position says nothing: match by a strict likeness only.
+        by_looks_alone: Ignore positions; match by a strict appearance threshold only.
     """
     passes: tuple[tuple[Cost, float], ...] = (
         (partial(fused_cost, config=config), config.match_cost),

@@ -24,7 +24,7 @@ _FLOATS: Final = 8 + len(_LOWER[0]) + 5
 
 
 def snapshot(tracker: Tracker, *, max_bytes: int) -> bytes:
-    """What the tracker knows, in at most so many bytes: tracks unseen for longest are left out first.
+    """The tracker's state in at most `max_bytes` bytes; tracks unseen for longest are left out first.
 
     Raises:
         ValueError: Not even the header fits.

@@ -1,4 +1,4 @@
-"""Who and what is where in a shot of a training clip.
+"""Layout of a shot of a training clip: people, garments, tables and backdrop.
 
 Shape suffixes: T frames.
 """
@@ -31,7 +31,7 @@ _PICTURE_SHARE = 0.85
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClipConfig:
-    """What clips look like; shares are chances."""
+    """Distribution of training clips; shares are probabilities."""
 
     num_frames: int = 8
     max_people: int = 6

@@ -1,4 +1,4 @@
-"""What clips are drawn from: people, garments, tables and backdrops, each with its way through the clip.
+"""Layers of training clips: people, garments, tables and backdrops, each with its motion.
 
 `partstream_evaluation.composite.motion` works out where a pixel comes from; here pixels are fetched, fast.
 
@@ -58,7 +58,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Backdrop:
-    """What is behind everybody."""
+    """The backdrop of a clip."""
 
     image_HWC: UInt8Array
     motion: Motion

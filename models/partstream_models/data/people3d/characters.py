@@ -1,4 +1,4 @@
-"""Who a person is: age, build, skin, hair and expression."""
+"""Appearance of a rendered person: age, build, skin, hair and expression."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ _AGES: Final = (((1.5, 4.0), 0.05), ((4.0, 13.0), 0.14), ((13.0, 50.0), 0.51), (
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """Who a person is."""
+    """Appearance of a rendered person."""
 
     years: float
     gender: float

@@ -1,4 +1,4 @@
-"""What is drawn: materials, pieces, lights and cameras.
+"""Values of the renderer of 3D people: materials, meshes, lights, cameras, and the rendered image.
 
 Shape suffixes: H height, W width, C channels, T triangles, N corners, V vertices.
 """
@@ -28,7 +28,7 @@ KIND_EYE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """How a piece looks."""
+    """Shading of a piece: kind of shader, texture, tint, gloss."""
 
     kind: int
     texture: str = ""
@@ -39,12 +39,12 @@ class Material:
     gloss: float = 0.1
     folds: float = 0.0
     lift: float = 0.0
-    """Metres towards the camera by which the piece wins against others."""
+    """Metres by which the depth test treats the piece as nearer to the camera."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Triangles of one material over corners: a vertex with its texture coordinate and label."""
+    """A mesh of one material; each of its N corners is a vertex with a texture coordinate and a label."""
 
     material: Material
     triangles_T3: Int64Array
@@ -70,16 +70,16 @@ def make_piece(
     """A piece of triangles with a label each.
 
     Args:
-        material: How it looks.
+        material: Material of all triangles.
         vertex_T3: Vertices of the triangles.
         label_T: Their labels.
-        corner_T3: Rows of `uv_N2`; none where the material needs no texture coordinates.
+        corner_T3: Rows of `uv_N2`; None where the material needs no texture coordinates.
         uv_N2: Texture coordinates.
-        cut_V: The cut at each vertex; none to draw everything.
-        start: What is added to the vertices.
+        cut_V: Value of `Piece.cut_N` at each vertex; None draws all triangles.
+        start: Offset added to vertex numbers.
     """
     corners = corner_T3 if corner_T3 is not None else vertex_T3
-    # a label belongs to a triangle: corners are told apart by it
+    # labels belong to triangles: a vertex becomes one corner for each label
     keys = corners.astype(np.int64) * 32 + label_T[:, None]
     _, first, inverse = np.unique(keys.ravel(), return_index=True, return_inverse=True)
     vertex = vertex_T3.ravel()[first]
@@ -118,18 +118,18 @@ class Camera:
     near: float
     far: float
     matrix_scale: float
-    """Pixels of a metre at one metre's distance."""
+    """Pixels that one metre covers at a distance of one metre."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What was drawn."""
+    """A rendered image with its alpha, part labels and depth."""
 
     image_HWC: UInt8Array
     alpha_HW: UInt8Array
     parts_HW: UInt8Array
     depth_HW: Float32Array
-    """Depth of clip space at double size, 1 where nothing is; row 0 on top."""
+    """Depth in clip space at twice the image's size, 1 for background; row 0 on top."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class ComposeConfig:
-    """What scenes look like."""
+    """Distribution of composed scenes."""
 
     composite_share: float = 0.7
     """Share of composites; the rest are photos as they are, scaled, cropped and turned."""
@@ -196,8 +196,17 @@ def _empty_scene(
     return Scene(image, blank, blank.copy(), np.zeros(0, np.int64))
 
 
-def cut_out(cache: PhotoCache, number: int, rng: np.random.Generator) -> Cutout:
-    """The person of a photo and mostly also the bag, cropped to their box; void pixels are left behind."""
+def cut_out(
+    cache: PhotoCache, number: int, rng: np.random.Generator, *, behind_share: float = BEHIND_SHARE
+) -> Cutout:
+    """The person of a photo, mostly with the bag, cropped to their box; void pixels are left out.
+
+    Args:
+        cache: Photos to take the person from.
+        number: Number of the photo.
+        rng: Draws the orientation, the bag and the back view.
+        behind_share: Probability of a back view, 0 to 1.
+    """
     photo = _maybe_flip(cache[number], rng)
     person = (photo.parts_HW > 0) & (photo.parts_HW < VOID)
     shown = person | carried_by(photo.teacher_HW, person) if rng.random() < CARRIED_SHARE else person
@@ -210,7 +219,7 @@ def cut_out(cache: PhotoCache, number: int, rng: np.random.Generator) -> Cutout:
     left, right = max(columns[0] - pad, 0), columns[-1] + 1 + pad
     area = (slice(top, bottom), slice(left, right))
     image, parts = photo.image_HWC[area], np.ascontiguousarray(np.where(person, photo.parts_HW, 0)[area])
-    if rng.random() < BEHIND_SHARE:
+    if rng.random() < behind_share:
         image, parts = from_behind(image, parts, rng)
     return Cutout(image, parts, shown[area].astype(np.uint8), number)
 

@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SceneConfig:
-    """What scenes look like; shares are chances."""
+    """Distribution of composed scenes; shares are probabilities."""
 
     empty_share: float = 0.05
     """Of scenes without people."""

@@ -1,4 +1,4 @@
-"""Where the pictures of training scenes come from."""
+"""Sources of the pictures of training scenes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
