@@ -20,6 +20,7 @@ from partstream_server.engine import Engine
 from partstream_server.jobs.errors import JobsUnavailableError, JobUnknownError
 from partstream_server.jobs.manager import JobHooks, Jobs, JobsConfig
 from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
+from partstream_server.security.errors import QuotaExceededError
 from partstream_server.service.service import job_problem
 from partstream_server.sources.address import Rules
 from tests.server.engines import Failing
@@ -208,6 +209,25 @@ def test_owners_take_turns(engine: Engine, tmp_path: Path) -> None:
             over(jobs, jobs.get(job_id, name))
         started = sorted(order, key=lambda job_id: jobs.events(job_id, 0)[1].time_s)
     assert [order[job_id] for job_id in started] == ["ann", "bob", "eve", "ann", "bob", "ann", "ann"]
+
+
+def test_a_key_without_frames_waits_and_keeps_nobody_else_waiting(
+    engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    left = {"ann": SEGMENT + 3, "bob": 10**6}
+
+    def use_frame(owner: str) -> None:
+        if left[owner] == 0:
+            raise QuotaExceededError("the day's frames are used up", retry_after_s=0.3)
+        left[owner] -= 1
+
+    with running(engine, tmp_path, use_frame=use_frame) as jobs:
+        poor, rich = submit(jobs, walkers), submit(jobs, walkers, "bob")
+        assert over(jobs, rich).state is JobState.DONE
+        assert jobs.get(poor.job_id, "ann").state is not JobState.FAILED
+        left["ann"] = 10**6
+        assert lines(jobs, over(jobs, poor)) == undisturbed
+        assert "waiting" in [event.kind for event in jobs.events(poor.job_id, 0)]
 
 
 def test_a_full_disk_and_a_full_quota_end_a_job(engine: Engine, walkers: Path, tmp_path: Path) -> None:

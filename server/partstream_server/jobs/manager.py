@@ -27,6 +27,7 @@ from partstream_server.jobs.records import Job, JobEvent, JobState, Output
 from partstream_server.jobs.runner import Interrupted, JobRunner, RunnerConfig
 from partstream_server.jobs.store import JobStore
 from partstream_server.media import MediaLimits
+from partstream_server.security.errors import ThrottledError
 from partstream_server.sources.address import Rules
 
 _IDLE_S: Final = 0.5
@@ -34,6 +35,8 @@ _IDLE_S: Final = 0.5
 _UPKEEP_S: Final = 1.0
 _SWEEP_S: Final = 60.0
 _YIELD_S: Final = 0.005
+_LONGEST_REST_S: Final = 600.0
+"""How long jobs of a key rest at most whose frames are used up, before they are tried again."""
 _LONGEST_YIELD_S: Final = 0.5
 """A job goes on by a frame after so long, however busy live streams are."""
 _log = logging.getLogger("partstream.jobs")
@@ -93,6 +96,8 @@ class Jobs:
         self._wake = threading.Event()
         self._running: dict[str, threading.Event] = {}
         """Of each job in work: set when it is to end."""
+        self._resting: dict[str, float] = {}
+        """Until when owners rest whose frames of the day are used up, on the monotonic clock."""
 
     @property
     def store(self) -> JobStore:
@@ -270,7 +275,9 @@ class Jobs:
     def _work(self, store: JobStore) -> None:
         while not self._closing.is_set():
             self._wake.clear()
-            job = store.take_next()
+            now_s = time.monotonic()
+            self._resting = {name: until for name, until in self._resting.items() if until > now_s}
+            job = store.take_next(without=list(self._resting))
             if job is None:
                 self._wake.wait(_IDLE_S)
                 continue
@@ -288,6 +295,10 @@ class Jobs:
             self._runner(store, job, stop).run(job)
         except Interrupted:
             _log.info("job interrupted", extra={"fields": fields})
+        except ThrottledError as error:  # it goes on from its checkpoint when there are frames again
+            _log.info("job waits for its quota", extra={"fields": fields})
+            self._resting[job.owner] = time.monotonic() + min(error.retry_after_s, _LONGEST_REST_S)
+            store.advance(job.job_id, "waiting", {"reason": str(error)}, state=JobState.QUEUED)
         except JobUnknownError:  # deleted between two steps
             _log.info("job deleted", extra={"fields": fields})
         except Exception as error:

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -207,16 +207,21 @@ class JobStore:
                 )
         return job
 
-    def take_next(self) -> Job | None:
+    def take_next(self, *, without: Collection[str] = ()) -> Job | None:
         """The job whose turn it is, marked as started; None if none waits.
 
         Owners take turns: the next job is the oldest one of the owner who was served longest ago.
+
+        Args:
+            without: Owners whose jobs stay where they are.
         """
+        marks = ", ".join("?" * len(without))
         with self._transaction() as database:
             row = database.execute(
                 "SELECT jobs.* FROM jobs LEFT JOIN turns ON turns.owner = jobs.owner "
-                "WHERE state = ? ORDER BY COALESCE(turns.number, 0), jobs.number LIMIT 1",
-                (JobState.QUEUED.value,),
+                f"WHERE state = ? AND jobs.owner NOT IN ({marks}) "
+                "ORDER BY COALESCE(turns.number, 0), jobs.number LIMIT 1",
+                (JobState.QUEUED.value, *without),
             ).fetchone()
             if row is None:
                 return None
