@@ -114,7 +114,7 @@ class JobEvent:
     """From 1, without gaps, in each job."""
     time_s: float
     kind: str
-    """`queued`, `started`, `progress`, `waiting`, `interrupted`, `restarted`, `rendering`, `done`, `failed`."""
+    """queued, started, progress, waiting, interrupted, restarted, rendering, done or failed."""
     data: dict[str, Any]
 
 

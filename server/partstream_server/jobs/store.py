@@ -43,6 +43,10 @@ CREATE TABLE deliveries (
 );
 CREATE TABLE turns (owner TEXT PRIMARY KEY, number INTEGER NOT NULL);
 """
+_NEXT: Final = (
+    "SELECT jobs.* FROM jobs LEFT JOIN turns ON turns.owner = jobs.owner "
+    "WHERE state = ? AND jobs.owner NOT IN (OWNERS) ORDER BY COALESCE(turns.number, 0), jobs.number LIMIT 1"
+)
 _UNFINISHED: Final = tuple(state.value for state in JobState if not state.is_over)
 _IN_WORK: Final = tuple(set(_UNFINISHED) - {JobState.QUEUED.value})
 
@@ -218,10 +222,7 @@ class JobStore:
         marks = ", ".join("?" * len(without))
         with self._transaction() as database:
             row = database.execute(
-                "SELECT jobs.* FROM jobs LEFT JOIN turns ON turns.owner = jobs.owner "
-                f"WHERE state = ? AND jobs.owner NOT IN ({marks}) "
-                "ORDER BY COALESCE(turns.number, 0), jobs.number LIMIT 1",
-                (JobState.QUEUED.value, *without),
+                _NEXT.replace("OWNERS", marks), (JobState.QUEUED.value, *without)
             ).fetchone()
             if row is None:
                 return None
