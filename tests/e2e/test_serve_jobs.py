@@ -12,7 +12,7 @@ from tests.e2e.test_serve_command import Serving, serving
 from tests.server.running_server import eventually
 
 NUM_FRAMES = 1600
-"""Three segments and a bit."""
+"""Three chunks and a bit."""
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from tests.server.engines import Failing
 from tests.server.running_server import eventually
 
 NUM_FRAMES = 24
-SEGMENT = 8
+CHUNK = 8
 LOOPBACK = Rules(("127.0.0.1",), private=True)
 
 
@@ -48,7 +48,7 @@ def running(
     **options: Any,
 ) -> Iterator[Jobs]:
     """Jobs in a directory, as a server has them."""
-    config = JobsConfig(directory=directory, segment_frames=SEGMENT, **options)
+    config = JobsConfig(directory=directory, chunk_frames=CHUNK, **options)
     hooks = JobHooks(engine=lambda: engine, use_frame=use_frame, yields=lambda: False, problem=job_problem)
     jobs = Jobs(config, hooks)
     try:
@@ -125,17 +125,17 @@ def test_an_interrupted_job_has_the_results_of_an_undisturbed_one(
     assert kinds[-1] == "done"
 
 
-def test_identities_are_carried_from_segment_to_segment(undisturbed: bytes) -> None:
+def test_identities_are_carried_from_chunk_to_chunk(undisturbed: bytes) -> None:
     people = [
         {person["identity"] for person in json.loads(line)["people"]} for line in undisturbed.splitlines()
     ]
-    kept = people[SEGMENT - 1] & people[SEGMENT] & people[2 * SEGMENT]
+    kept = people[CHUNK - 1] & people[CHUNK] & people[2 * CHUNK]
     assert len(kept) >= 2
 
 
 def halted(engine: Engine, walkers: Path, directory: Path) -> Job:
-    """A job that was interrupted after its first segment."""
-    stop = Stop(SEGMENT + 2)
+    """A job that was interrupted after its first chunk."""
+    stop = Stop(CHUNK + 2)
     with running(engine, directory, use_frame=stop) as jobs:
         job = submit(jobs, walkers)
         assert stop.reached.wait(60)
@@ -170,7 +170,7 @@ def test_results_shorter_than_the_checkpoint_are_parsed_anew(
 def test_a_job_does_not_go_on_with_another_bundle(engine: Engine, walkers: Path, tmp_path: Path) -> None:
     job = halted(engine, walkers, tmp_path)
     with running(engine, tmp_path, start=False) as jobs:
-        assert jobs.get(job.job_id, "ann").checkpoint.next_index == SEGMENT
+        assert jobs.get(job.job_id, "ann").checkpoint.next_index == CHUNK
         jobs.store.update(job.job_id, bundle=b"another")
         jobs.start()
         job = over(jobs, job)
@@ -214,7 +214,7 @@ def test_owners_take_turns(engine: Engine, tmp_path: Path) -> None:
 def test_a_key_without_frames_waits_and_keeps_nobody_else_waiting(
     engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path
 ) -> None:
-    left = {"ann": SEGMENT + 3, "bob": 10**6}
+    left = {"ann": CHUNK + 3, "bob": 10**6}
 
     def use_frame(owner: str) -> None:
         if left[owner] == 0:

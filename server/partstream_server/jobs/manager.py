@@ -22,7 +22,7 @@ from partstream_server.jobs.errors import (
     JobUnfinishedError,
     JobUnknownError,
 )
-from partstream_server.jobs.parse import SEGMENT_FRAMES
+from partstream_server.jobs.parse import CHUNK_FRAMES
 from partstream_server.jobs.records import Job, JobEvent, JobState, Output
 from partstream_server.jobs.runner import Interrupted, JobRunner, RunnerConfig
 from partstream_server.jobs.store import JobStore
@@ -64,7 +64,7 @@ class JobsConfig:
     webhook_hosts: Rules = field(default_factory=Rules)
     webhook_key: bytes = b""
     webhook_pauses_s: tuple[float, ...] = webhooks.BACKOFF_S
-    segment_frames: int = SEGMENT_FRAMES
+    chunk_frames: int = CHUNK_FRAMES
     """Frames that are parsed again at most after an interruption."""
 
 
@@ -335,7 +335,7 @@ class Jobs:
             sources=config.sources,
             max_bytes=config.max_bytes,
             quota_bytes=config.quota_bytes,
-            segment_frames=config.segment_frames,
+            chunk_frames=config.chunk_frames,
         )
         return JobRunner(store, self._hooks.engine(), limits, check=check, use_frame=use_frame)
 

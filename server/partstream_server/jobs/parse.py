@@ -1,7 +1,7 @@
-"""Parses the file of one job, in segments: after each, its results so far are complete on the disk.
+"""Parses the file of one job, in chunks: after each, its results so far are complete on the disk.
 
-A new session, which goes on from a snapshot of the one before, parses each segment, whether the job was
-interrupted or not. So the results of an interrupted job are those of an undisturbed one: every segment begins
+A new session, which goes on from a snapshot of the one before, parses each chunk, whether the job was
+interrupted or not. So the results of an interrupted job are those of an undisturbed one: every chunk begins
 with a key frame, and identities are carried by the snapshot.
 """
 
@@ -26,8 +26,8 @@ from partstream_server.offline.selection import Selection
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.session import Session
 
-SEGMENT_FRAMES: Final = 500
-"""Frames of the source in a segment: what is parsed again at most after an interruption."""
+CHUNK_FRAMES: Final = 500
+"""Frames of the source in a chunk: what is parsed again at most after an interruption."""
 _MAX_SNAPSHOT_BYTES: Final = 8 << 20
 
 
@@ -38,14 +38,14 @@ class ParseHooks:
     before_frame: Callable[[], None]
     """Before each result; may wait, and raises to end the parse."""
     on_checkpoint: Callable[[Checkpoint], None]
-    """After each segment, when its results are on the disk."""
+    """After each chunk, when its results are on the disk."""
 
 
 class InconsistentError(Exception):
     """The results on the disk are shorter than the checkpoint says."""
 
 
-def parse_in_segments(
+def parse_in_chunks(
     source: Path,
     results: Path,
     engine: Engine,
@@ -54,7 +54,7 @@ def parse_in_segments(
     limits: MediaLimits,
     checkpoint: Checkpoint,
     hooks: ParseHooks,
-    segment_frames: int = SEGMENT_FRAMES,
+    chunk_frames: int = CHUNK_FRAMES,
 ) -> VideoInfo:
     """Parse a file from a checkpoint to its end, and return what is known of it then.
 
@@ -66,7 +66,7 @@ def parse_in_segments(
         limits: What is accepted.
         checkpoint: Where to begin.
         hooks: Called on the way.
-        segment_frames: Frames of the source in a segment; the same for all of a job.
+        chunk_frames: Frames of the source in a chunk; the same for all of a job.
 
     Raises:
         MediaError: The source cannot be read; the subclass says why.
@@ -80,12 +80,12 @@ def parse_in_segments(
     config = session_config(options, schedule)
     selection = Selection(options.wanted_parts, options.wanted_people)
     with reader, _opened(results, checkpoint.results_bytes) as file:
-        frames = _Segments(first_frames(reader, options.max_frames), checkpoint.next_index, segment_frames)
+        frames = _Chunks(first_frames(reader, options.max_frames), checkpoint.next_index, chunk_frames)
         while frames.has_more():
             began_s = time.monotonic()
             session = Session(engine.bundle.manifest, config, resume=checkpoint.snapshot)
             num_results = 0
-            with FramePipeline(frames.segment(), session, engine, with_pixels=False) as pictures:
+            with FramePipeline(frames.chunk(), session, engine, with_pixels=False) as pictures:
                 for picture in map(selection.apply, pictures):
                     if picture.result is not None:
                         hooks.before_frame()
@@ -119,22 +119,22 @@ def _opened(results: Path, length: int) -> BinaryIO:
     return file
 
 
-class _Segments:
-    """Frames in segments that begin at multiples of a length, from one of them on."""
+class _Chunks:
+    """Frames in chunks that begin at multiples of a length, from one of them on."""
 
     def __init__(self, frames: Iterator[Frame], next_index: int, length: int) -> None:
         self._frames, self._length = frames, length
         self.next_index = next_index
-        """Index at which the next segment begins, once one was read to its end."""
+        """Index at which the next chunk begins, once one was read to its end."""
         self._held: Frame | None = next((frame for frame in frames if frame.index >= next_index), None)
 
     def has_more(self) -> bool:
-        """Whether another segment holds a frame."""
+        """Whether another chunk holds a frame."""
         return self._held is not None
 
-    def segment(self) -> Iterator[Frame]:
-        """The frames of the next segment."""
-        assert self._held is not None, "there is no further segment"
+    def chunk(self) -> Iterator[Frame]:
+        """The frames of the next chunk."""
+        assert self._held is not None, "there is no further chunk"
         end = (self._held.index // self._length + 1) * self._length
         while self._held is not None and self._held.index < end:
             frame = self._held

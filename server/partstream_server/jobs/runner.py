@@ -1,4 +1,4 @@
-"""Runs one job: download, parse in segments, render the outputs."""
+"""Runs one job: download, parse in chunks, render the outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from partstream_server.jobs.parse import (
     ParseHooks,
     expected_frames,
     model_document,
-    parse_in_segments,
+    parse_in_chunks,
 )
 from partstream_server.jobs.records import Checkpoint, Job, JobState
 from partstream_server.jobs.render import RESULTS, write_output
@@ -44,7 +44,7 @@ class RunnerConfig:
     sources: Rules
     max_bytes: int
     quota_bytes: int
-    segment_frames: int
+    chunk_frames: int
 
 
 class JobRunner:
@@ -145,7 +145,7 @@ class JobRunner:
         self, job: Job, options: ParseOptions, checkpoint: Checkpoint, hooks: ParseHooks
     ) -> dict[str, Any]:
         folder = self._store.folder(job.job_id)
-        video = parse_in_segments(
+        video = parse_in_chunks(
             folder / "source",
             folder / RESULTS,
             self._engine,
@@ -153,7 +153,7 @@ class JobRunner:
             limits=self._config.limits,
             checkpoint=checkpoint,
             hooks=hooks,
-            segment_frames=self._config.segment_frames,
+            chunk_frames=self._config.chunk_frames,
         )
         return asdict(video)
 
