@@ -75,6 +75,14 @@ def test_what_is_to_be_hidden_is_covered_and_little_else(
     assert not was[:, :30].any()
 
 
+@pytest.mark.parametrize("hide", ["faces", "heads"])
+def test_the_top_of_a_person_without_a_head_is_covered(hide: str) -> None:
+    renderer = Renderer(RenderOptions(render="privacy", hide=hide))  # type: ignore[arg-type]
+    was = changed(rendered(renderer, standing(0.0, part="coat"), time_s=0.0))
+    assert was[HEAD].mean() > 0.97
+    assert not was[70:100, 50:90].any()
+
+
 def test_a_pixelated_head_has_few_colours() -> None:
     renderer = Renderer(RenderOptions(render="privacy", hide="faces", effect="pixelate"))  # type: ignore[arg-type]
     shown = rendered(renderer, standing(0.0), time_s=0.0)

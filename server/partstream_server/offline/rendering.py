@@ -20,11 +20,14 @@ from partstream_core.results import FrameResult, PersonResult
 from partstream_server.offline.overlay import LAYERS, Image, draw
 from partstream_server.pipeline.values import LabelMaps
 
+BoolArray = npt.NDArray[np.bool_]
 MaskArray = npt.NDArray[np.uint8]
 """0 or 255, [H, W]."""
 
 COVERED_S: Final = 1.0
 """How long somebody who is not found any more stays covered."""
+_TOP: Final = 0.25
+"""Of a person, where a head must be if no part of it was seen."""
 _MARGIN: Final = 0.12
 """Of a region's size: masks are no safer than that."""
 _SPREAD: Final = 0.5
@@ -109,6 +112,10 @@ class RenderOptions(BaseModel):
         return self.render is RenderKind.OVERLAY and "joints" in self.drawn_layers
 
 
+def _numbers(names: tuple[str, ...]) -> list[int]:
+    return [PARTS.index(name) for name in names]
+
+
 @dataclass(slots=True)
 class _Covered:
     """Where somebody was covered last."""
@@ -168,14 +175,22 @@ class Renderer:
         left, top, right, bottom = (int(edge) for edge in person.box)
         mine_hw = maps.person_HW[top:bottom, left:right] == number
         if self._options.hide is not Hidden.PEOPLE:
-            numbers = [PARTS.index(name) for name in _HIDDEN_PARTS[self._options.hide.value]]
-            mine_hw &= np.isin(maps.part_HW[top:bottom, left:right], numbers)
+            mine_hw = self._head(mine_hw, maps.part_HW[top:bottom, left:right])
         rows, columns = np.flatnonzero(mine_hw.any(axis=1)), np.flatnonzero(mine_hw.any(axis=0))
         if not len(rows):
             return None
         crop = mine_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         mask = np.ascontiguousarray(crop).view(np.uint8) * np.uint8(255)
         return _Covered(mask, left + int(columns[0]), top + int(rows[0]), time_s)
+
+    def _head(self, mine_hw: BoolArray, part_hw: npt.NDArray[np.uint8]) -> BoolArray:
+        """Pixels of a person's face or head; the top of the person where no part of a head is seen at all."""
+        if not (mine_hw & np.isin(part_hw, _numbers(_HIDDEN_PARTS["heads"]))).any():
+            top = mine_hw.copy()
+            top[max(1, round(_TOP * len(top))) :] = False
+            return top
+        found_hw: BoolArray = mine_hw & np.isin(part_hw, _numbers(_HIDDEN_PARTS[self._options.hide.value]))
+        return found_hw
 
     def _apply(self, canvas: Image, image: Image, region: _Covered, age_s: float) -> None:
         """Cover a region and a margin around it, which grows while the region is not seen."""

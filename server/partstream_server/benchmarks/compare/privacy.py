@@ -47,11 +47,11 @@ class Coverage:
     """Share of the pixels outside of people that are covered, too."""
 
 
-def measure(engine: Engine, benchmark: Benchmark, hide: Hidden, *, every: int = 1) -> Iterator[Coverage]:
+def measure(engine: Engine, benchmark: Benchmark, hide: Hidden, options: ParseOptions) -> Iterator[Coverage]:
     """Coverage by level, and of all levels."""
     counts: dict[str, npt.NDArray[np.float64]] = {}
     for clip in benchmark.clips:
-        found = _count(engine, benchmark, clip, hide, every)
+        found = _count(engine, benchmark, clip, hide, options)
         for name in (clip.level.name, "all"):
             counts[name] = counts.get(name, np.zeros(6)) + found
     for name, (faces, covered, pixels, seen, outside, others) in counts.items():
@@ -61,7 +61,7 @@ def measure(engine: Engine, benchmark: Benchmark, hide: Hidden, *, every: int = 
 
 
 def _count(
-    engine: Engine, benchmark: Benchmark, clip: Clip, hide: Hidden, every: int
+    engine: Engine, benchmark: Benchmark, clip: Clip, hide: Hidden, options: ParseOptions
 ) -> npt.NDArray[np.float64]:
     """Faces, covered ones, their pixels, covered ones, pixels outside of people, covered ones."""
     truth = benchmark.truth(clip)
@@ -69,7 +69,7 @@ def _count(
     renderer = Renderer(RenderOptions(render=RenderKind.PRIVACY, hide=hide, effect=Effect.FILL))
     total = np.zeros(6)
     result, maps = None, None
-    with MediaParser(benchmark.frames(clip), engine, ParseOptions(every=every), with_skipped=True) as parser:
+    with MediaParser(benchmark.frames(clip), engine, options, with_skipped=True) as parser:
         for picture in parser:
             if picture.result is not None:
                 result, maps = picture.result, picture.maps
@@ -95,6 +95,7 @@ def main(
     clips: Annotated[Path, typer.Option(file_okay=False, help="Folder of the clips; drawn where missing.")],
     bundle: Annotated[Path | None, typer.Option(file_okay=False, exists=True)] = None,
     every: Annotated[int, typer.Option(min=1, help="Parse every n-th frame.")] = 1,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a person.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -102,7 +103,8 @@ def main(
     recipe = published().recipe
     benchmark = make_benchmark(clips, recipe, lambda: read_source(data, recipe))
     engine = create_engine(bundle, num_threads=1)
-    rows = [row for hide in Hidden for row in measure(engine, benchmark, hide, every=every)]
+    options = ParseOptions(every=every, score_threshold=score_threshold)
+    rows = [row for hide in Hidden for row in measure(engine, benchmark, hide, options)]
     engine.close()
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in rows]))
