@@ -108,11 +108,7 @@ class MediaParser:
         self._frames = Prefetch(frames, ahead=_DECODED_AHEAD, name="decode")
         self._closing = threading.Event()
         self._stages: list[Prefetch[Any]] = [self._frames]
-        self._inferred: Iterable[Frame | FrameInference] = self._run_heads(self._compute_features())
-        if overlapped and self._session.overlaps:
-            self._inferred = self._on_thread(
-                self._run_heads(self._on_thread(self._compute_features(), "features")), "heads"
-            )
+        self._inferred = self._connect_stages(on_threads=overlapped and self._session.overlaps)
 
     @property
     def video(self) -> VideoInfo:
@@ -126,6 +122,13 @@ class MediaParser:
             else:
                 parsed = self._session.finish_frame(inferred)
                 yield ParsedPicture(inferred.frame, parsed.result, parsed.maps)
+
+    def _connect_stages(self, *, on_threads: bool) -> Iterable[Frame | FrameInference]:
+        """Features and heads of all decoded frames, in order; each stage on a thread of its own if asked."""
+        featured = self._compute_features()
+        if not on_threads:
+            return self._run_heads(featured)
+        return self._on_thread(self._run_heads(self._on_thread(featured, "features")), "heads")
 
     def _on_thread(self, values: Iterable[T], name: str) -> Prefetch[T]:
         stage = Prefetch(values, ahead=_AHEAD, name=name)
