@@ -40,7 +40,7 @@ class Proposals(NamedTuple):
 def proposals_of(
     outputs: RPNOutputs, anchors_A4: Tensor, *, height: int, width: int, config: RPNConfig
 ) -> Proposals:
-    """What `partstream_models.networks.rpn.propose` returns for each image, with rows of filling.
+    """Proposals of each image as `partstream_models.networks.rpn.propose` returns them, with padding rows.
 
     Args:
         outputs: Of the region proposal network.
@@ -62,7 +62,7 @@ def proposals_of(
 
 
 def kept(boxes_BN4: Tensor, real_BN: Tensor, *, iou_threshold: float) -> Tensor:
-    """Which boxes non-maximum suppression keeps, [B, N] bool.
+    """Mask of the boxes that non-maximum suppression keeps, [B, N] bool.
 
     Args:
         boxes_BN4: Best first.

@@ -1,4 +1,4 @@
-"""What everybody in a clip wears, as CSV: one row for each person and garment.
+"""Garments of all people in a clip, as CSV: one row for each person and garment.
 
 python garments_csv.py clip.mp4 > garments.csv
 """

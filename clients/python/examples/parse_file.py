@@ -1,4 +1,4 @@
-"""Who is in a clip, and what of them is in sight.
+"""People of a clip and their visible parts.
 
 python parse_file.py clip.mp4
 python parse_file.py clip.mp4 --overlay overlay.mp4

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def described(answer: Answer) -> dict[str, object] | None:
-    """What a line says of a frame; nothing of frames that were left out."""
+    """The line printed for a frame; empty for skipped frames."""
     if isinstance(answer, Failed):
         return {"time_s": round(answer.time_s, 3), "error": answer.code, "detail": answer.detail}
     if not isinstance(answer, LiveFrame):

@@ -115,7 +115,7 @@ def time_method(method: PeopleMasks, image_HWC: np.ndarray[Any, np.dtype[np.uint
 
 
 def time_bundle(executable: Path, bundle: Path, clip: Path) -> Timing:
-    """What `partstream bench` says of a clip whose frames are parsed one by one, on one thread.
+    """Output of `partstream bench` for a clip whose frames are parsed one by one, on one thread.
 
     Raises:
         EvaluationError: The command failed.

@@ -82,7 +82,7 @@ class SegmentPlan:
 
     @property
     def num_waiting(self) -> int:
-        """Frames that were told and are in no segment that is out."""
+        """Frames that were added and belong to no finished segment."""
         return len(self._open) + sum(len(frames) for frames in self._waiting)
 
     def push(self, frame_index: int) -> list[Segment]:

@@ -47,7 +47,7 @@ class GraphSpec:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """What the host does to pixels: (pixel - mean) / std, a channel each, in this colour order."""
+    """Normalisation of pixels on the host: (pixel - mean) / std, a channel each, in this colour order."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

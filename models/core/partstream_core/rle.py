@@ -60,7 +60,7 @@ class Runs:
     height: int
     width: int
     starts_R: IntArray
-    """Where each run begins; it ends where the next one begins, the last one at the last pixel."""
+    """First pixel of each run; a run ends before the next one begins, the last at the last pixel."""
     labels_R: npt.NDArray[np.integer]
 
     @classmethod

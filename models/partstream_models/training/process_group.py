@@ -75,7 +75,7 @@ def joined_team(environment: Mapping[str, str], device: str) -> Iterator[tuple[P
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield team, device
-        # whoever leaves first takes the meeting place along, and the others' threads end in an abort
+        # the first process to leave closes the rendezvous store, and the others' threads abort
         distributed.barrier()
     finally:
         distributed.destroy_process_group()

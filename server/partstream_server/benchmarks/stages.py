@@ -87,7 +87,7 @@ class Report:
     network_size: tuple[int, int]
     runs: tuple[Run, ...]
     peak_memory_mb: float
-    """After the first pass: the others add engines that nobody runs side by side."""
+    """After the first pass: the others add engines that are never run side by side."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as one JSON object."""

@@ -81,12 +81,12 @@ class CompilesShapes(Protocol):
     """An engine of static shapes."""
 
     def compiled_shapes(self) -> CompiledShapes:
-        """What is compiled now."""
+        """Shapes that are compiled now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceOptions:
-    """Which device computes, for the providers that have a choice."""
+    """Device of the computation, for providers that have a choice."""
 
     index: int = 0
     memory_bytes: int = 0

@@ -30,7 +30,7 @@ from partstream_server.engine.memory import resident_bytes, return_free_memory
 MAX_COMPILED_BYTES = 1536 << 20
 """Of all compiled shapes of all graphs together."""
 _LEAST_BYTES = 4 << 20
-"""What a compiled shape counts for at least: memory that the process had free already is not measured."""
+"""Least memory counted for a compiled shape: memory that was free in the process is not measured."""
 
 _Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 _Key: TypeAlias = tuple[str, _Shapes]
@@ -44,7 +44,7 @@ class _Compiled:
         self._request: ov.InferRequest | None = None
         self._lock = threading.Lock()
         self.num_bytes = 0
-        """What the process grew by at the first run; 0 before it."""
+        """Growth of the process in bytes at the first run; 0 before it."""
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]], measuring: threading.Lock) -> Tensors:
         """Outputs for these inputs.
@@ -83,7 +83,7 @@ class _ShapeCache:
         self._num_compilations = 0
 
     def usage(self) -> CompiledShapes:
-        """What is compiled now."""
+        """Shapes that are compiled now."""
         with self._lock:
             num_bytes = sum(each.num_bytes for each in self._compiled.values())
             return CompiledShapes(len(self._compiled), num_bytes, self._num_compilations)
@@ -203,7 +203,7 @@ class OpenVinoEngine:
         return self._shapes.count(graph)
 
     def compiled_shapes(self) -> CompiledShapes:
-        """What is compiled now, of all graphs."""
+        """Shapes of all graphs that are compiled now."""
         return self._shapes.usage()
 
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Tensors:

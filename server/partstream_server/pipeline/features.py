@@ -235,7 +235,7 @@ class OnlineFeatures:
         return []
 
     def snapshot(self) -> Mapping[str, Any]:
-        """What the scheduler remembers."""
+        """State of the scheduler."""
         return self._scheduler.snapshot()
 
     def observe_people(self, people_hw: npt.NDArray[np.bool_], boxes: Mapping[int, Box]) -> None:

@@ -37,7 +37,7 @@ def between_sizes(flow_2HW: Flow, *, height: int, width: int) -> Flow:
 
 
 def places(flow_2HW: Flow) -> Flow:
-    """Where in the reference each pixel lies, (x, y) from the centre of the first pixel."""
+    """Position of each pixel in the reference, (x, y) from the centre of the first pixel."""
     rows, columns = flow_2HW.shape[1:]
     return np.stack(
         [

@@ -34,7 +34,7 @@ def dis_flow(
 def dis_guess(
     current_hw: npt.NDArray[np.uint8], reference_hw: npt.NDArray[np.uint8], *, stride: int
 ) -> npt.NDArray[np.float32]:
-    """What the flow network is told: patches at twice the resolution, [2, 2 H / stride, 2 W / stride].
+    """Initial flow for the flow network: patches at twice the resolution, [2, 2 H / stride, 2 W / stride].
 
     It is in pixels of the feature map too. Arguments as of `dis_flow`.
     """

@@ -63,7 +63,7 @@ MIN_PARTS = 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionConfig:
-    """What a stream asks for."""
+    """Options of a stream."""
 
     score_threshold: float | None = None
     """Least score of a person; None takes the bundle's."""

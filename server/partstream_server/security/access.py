@@ -19,7 +19,7 @@ Clock = Callable[[], float]
 
 
 class Account:
-    """What one key's holder has used; safe to use from several threads."""
+    """Usage of one API key's owner; safe to use from several threads."""
 
     def __init__(self, name: str, rate: RateLimit, quota: FrameQuota, clock: Clock) -> None:
         self.name = name

@@ -1,1 +1,1 @@
-"""What REST and gRPC share: the engine's life, admission, uploads, metrics, tracing, errors and draining."""
+"""Service layer of REST and gRPC: engine life, admission, uploads, metrics, tracing, errors and draining."""

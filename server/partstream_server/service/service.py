@@ -1,4 +1,4 @@
-"""What all requests of one service share: settings, engine, gate, threads and metrics."""
+"""State that all requests of one service share: settings, engine, gate, threads and metrics."""
 
 from __future__ import annotations
 

@@ -110,6 +110,6 @@ class Sources:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Where settings let the server go."""
+    """Allow-list of source URLs from the settings."""
     hosts = tuple(host for one in settings.source_hosts.split(",") if (host := one.strip()))
     return Rules(hosts, settings.source_private, settings.source_folder)

@@ -37,7 +37,7 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
-    """What a stream asks for."""
+    """Options of a stream."""
 
     bundle: str = ""
     """Empty takes the one that the server runs."""
@@ -51,7 +51,7 @@ class StreamConfig:
     schedule: ScheduleMode | None = None
     """Which frames are key frames; None leaves it to the bundle."""
     flow: FlowSource | None = None
-    """What tells how a frame moved against its key frame; None leaves it to the bundle."""
+    """Source of the flow from a frame to its key frame; None leaves it to the bundle."""
     encodes: bool | None = None
     """Whether key frames are encoded with former ones; None leaves it to the bundle."""
     interval: int | None = None

@@ -111,7 +111,7 @@ class Workers:
                 self._finish(job, driven, times)
         finally:
             for job in jobs:
-                if job.slot.answer is None:  # a fault of ours; whoever sent the frame still has to be told
+                if job.slot.answer is None:  # our own bug; the sender of the frame still needs an answer
                     job.stream.settle(job.slot, _INTERNAL)
             for stream in streams:
                 stream.session_in_use.release()

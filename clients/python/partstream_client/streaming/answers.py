@@ -38,7 +38,7 @@ class Latency(ServerLatency):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveFrame(Frame):
-    """Everything found in one frame of a live stream."""
+    """Result of one frame of a live stream."""
 
     image: Picture = field(repr=False)
     """The frame, as it was given."""
@@ -59,7 +59,7 @@ class LiveFrame(Frame):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFrame(Frame):
-    """Everything found in one frame of a source that the server pulls."""
+    """Result of one frame of a source that the server pulls."""
 
     latency: ServerLatency
     num_missed: int = 0

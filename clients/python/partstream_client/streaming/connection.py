@@ -151,7 +151,7 @@ class Connection(Generic[Request, Response]):
         try:
             await self._call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # whoever reads finds out
+            return  # the reading side raises the error
 
     async def read(self) -> Response | None:
         """The next message, or None after the last one.

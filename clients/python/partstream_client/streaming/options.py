@@ -37,7 +37,7 @@ class StreamOptions:
     interval: int | None = None
     """A key frame at least every so many frames; None takes the bundle's."""
     flow: FlowName | None = None
-    """What tells how a frame moved against its key frame; None takes the bundle's."""
+    """Source of the flow from a frame to its key frame; None takes the bundle's."""
     encodes: bool | None = None
     """Whether key frames are encoded with former ones; None takes the bundle's."""
     frame_rate: float | None = None

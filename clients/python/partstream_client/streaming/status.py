@@ -30,9 +30,9 @@ _BROKEN = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.UNKNOWN,
 }
-"""What gRPC says of a connection that broke. The service's own errors carry a code."""
+"""gRPC statuses of a broken connection. The service's own errors carry a code."""
 _SENT_TOO_LATE = "Internal error from Core"
-"""What gRPC says where a message was sent after the call's end and before its status was read."""
+"""gRPC's message if a write follows the end of the call and precedes the reading of its status."""
 _TOO_LARGE = 413
 
 

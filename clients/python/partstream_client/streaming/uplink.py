@@ -183,7 +183,7 @@ class Uplink:
                     return
                 await self._send_one(entry, connection)
         except ClientError:
-            return  # whoever reads gets to know
+            return  # the reading side raises the error
 
     @property
     def _may_send(self) -> bool:

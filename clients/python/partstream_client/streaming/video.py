@@ -79,7 +79,7 @@ async def _upload(
             await connection.write(service_pb2.ParseVideoRequest(chunk=chunk))
         await connection.finish()
     except ClientError:
-        return  # whoever reads gets to know
+        return  # the reading side raises the error
     except BaseException:
         connection.abandon()
         raise

@@ -48,9 +48,9 @@ class TrackerConfig:
     buffer: float = 0.3
     """Pass 3 grows both boxes on each side by this share of their mean side."""
     buffer_growth: float = 0.05
-    """What each further frame (of `FRAME_S`) unseen adds to `buffer`."""
+    """Growth of `buffer` for each further unseen frame (of `FRAME_S`)."""
     max_buffer: float = 0.8
-    """Where `buffer` stops growing."""
+    """Greatest value of `buffer`."""
     min_buffered_iou: float = 0.1
     """Least IoU of the grown boxes of a pair in pass 3."""
     relaxed_cost: float = 0.75

@@ -27,7 +27,7 @@ class Detection:
     box_xyxy: Box
     score: float
     embedding_D: npt.NDArray[np.floating] | None = None
-    """What the person looks like; of any length, compared by angle. None where the bundle has none."""
+    """Appearance embedding of any length, compared by angle. None if the bundle has none."""
     mask: npt.NDArray[np.bool_] | None = None
     """Carried along to the track, not looked at."""
 

@@ -32,7 +32,7 @@ _SURE = 1.0
 
 @dataclass(slots=True)
 class RealTally:
-    """What a variant did on clips."""
+    """Measurements of a variant on clips."""
 
     cost: Cost = field(default_factory=Cost)
     flicker: Changes = field(default_factory=Changes)

@@ -33,7 +33,7 @@ Flows = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class Tally:
-    """What a variant did on a set of clips."""
+    """Measurements of a variant on a set of composite clips."""
 
     cost: Cost = field(default_factory=Cost)
     overlaps: list[ClipOverlaps] = field(default_factory=list)

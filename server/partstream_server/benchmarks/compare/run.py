@@ -18,12 +18,12 @@ from partstream_server.pipeline.session import ParsedFrame, Session, SessionConf
 from partstream_server.pipeline.stage_times import StageClock
 
 _HOST_STAGES = ("infer",)
-"""What the host does for features and heads: resizing, guesses of flow, warps."""
+"""Stages of the host for features and heads: resizing, initial flow, warps."""
 
 
 @dataclass(slots=True)
 class Cost:
-    """What was computed for a number of frames."""
+    """Work done for a number of frames."""
 
     num_frames: int = 0
     calls: Counter[str] = field(default_factory=Counter)

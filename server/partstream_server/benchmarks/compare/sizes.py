@@ -28,7 +28,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizesReport:
-    """What pictures of many sizes cost."""
+    """Cost of pictures of many sizes."""
 
     num_sizes: int
     one_size_ms: float
