@@ -126,7 +126,7 @@ def parse_command(
     from rich.console import Console  # noqa: PLC0415
 
     from partstream_server.offline.batch import Batch, name_sources  # noqa: PLC0415
-    from partstream_server.offline.rendering import RenderOptions  # noqa: PLC0415
+    from partstream_server.offline.rendering import RenderOptions, options_for  # noqa: PLC0415
     from partstream_server.offline.result_folder import CutoutForm, Wanted  # noqa: PLC0415
     from partstream_server.pipeline.parse_options import ParseOptions, check_skeletons  # noqa: PLC0415
 
@@ -175,7 +175,12 @@ def parse_command(
             check_skeletons(options, engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
-    batch = Batch(engine, options, Wanted(overlay, part_maps, rendering, form), console=Console(stderr=True))
+    batch = Batch(
+        engine,
+        options_for(options, rendering) if overlay else options,
+        Wanted(overlay, part_maps, rendering, form),
+        console=Console(stderr=True),
+    )
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)
     except EngineError as error:

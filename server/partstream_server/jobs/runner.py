@@ -18,11 +18,11 @@ from partstream_server.jobs.parse import (
     model_document,
     parse_in_chunks,
 )
-from partstream_server.jobs.records import Checkpoint, Job, JobState
+from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
 from partstream_server.jobs.render import RESULTS, write_output
 from partstream_server.jobs.store import JobStore
 from partstream_server.media import MediaLimits, open_video
-from partstream_server.offline.rendering import RenderOptions
+from partstream_server.offline.rendering import RenderOptions, options_for
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.sources.address import Rules
 from partstream_server.sources.download import download
@@ -186,7 +186,8 @@ class JobRunner:
 
 def parse_options(job: Job) -> ParseOptions:
     """The options of a job's parsing."""
-    return _options(ParseOptions, job)
+    options = _options(ParseOptions, job)
+    return options_for(options, _options(RenderOptions, job)) if Output.MP4 in job.outputs else options
 
 
 def _options(kind: type[OptionsT], job: Job) -> OptionsT:

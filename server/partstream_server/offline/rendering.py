@@ -18,12 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, PersonResult
 from partstream_server.offline.overlay import LAYERS, Image, draw
+from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.values import LabelMaps
 
 BoolArray = npt.NDArray[np.bool_]
 MaskArray = npt.NDArray[np.uint8]
 """0 or 255, [H, W]."""
 
+PRIVACY_SCORE: Final = 0.1
+"""Least score of a person whom `privacy` covers, where none is asked for."""
 COVERED_S: Final = 1.0
 """How long somebody who is not found any more stays covered."""
 _TOP: Final = 0.25
@@ -110,6 +113,13 @@ class RenderOptions(BaseModel):
     def draws_joints(self) -> bool:
         """Whether joints have to be there."""
         return self.render is RenderKind.OVERLAY and "joints" in self.drawn_layers
+
+
+def options_for(options: ParseOptions, rendering: RenderOptions) -> ParseOptions:
+    """The options of a parse whose results are rendered: `privacy` rather covers too much than too little."""
+    if rendering.render is not RenderKind.PRIVACY or options.score_threshold is not None:
+        return options
+    return options.model_copy(update={"score_threshold": PRIVACY_SCORE})
 
 
 def _numbers(names: tuple[str, ...]) -> list[int]:

@@ -10,7 +10,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -18,7 +18,7 @@ from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
 from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.rendering import Renderer, alpha_of
+from partstream_server.offline.rendering import Renderer, alpha_of, options_for
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.service.file_parse import Job, OpenJob, Parsed
 
@@ -68,6 +68,7 @@ def write_document(job: Job, path: Path) -> Steps:
 
 def write_overlay(job: Job, path: Path) -> Steps:
     """The video with its people drawn on it; it has every frame of the source, parsed or passed over."""
+    job = replace(job, options=options_for(job.options, job.render))
     with job.open(with_skipped=True, with_pixels=True) as source:
         video = source.video
         with VideoWriter(
