@@ -119,6 +119,16 @@ def test_another_colour_stands_behind_people() -> None:
     assert rendered(blurred, standing(0.0), time_s=0.0)[:, :40].std() < 20
 
 
+def test_a_picture_stands_behind_people_and_fills_the_frame() -> None:
+    backdrop = np.zeros((60, 200, 3), np.uint8)
+    backdrop[:, 80:120] = (0, 0, 255)
+    renderer = Renderer(RenderOptions(render="background"), backdrop)  # type: ignore[arg-type]
+    shown = rendered(renderer, standing(0.0), time_s=0.0)
+    np.testing.assert_array_equal(shown[45:95, 55:85], picture()[45:95, 55:85])
+    assert (shown[2:10, 75:85] == (0, 0, 255)).all()
+    assert not shown[:, :30].any()
+
+
 def test_layers_are_drawn_one_by_one() -> None:
     seen = standing(0.0)
     for layers, place in (("boxes", (20, 70)), ("parts", (60, 70)), ("labels", (18, 52))):

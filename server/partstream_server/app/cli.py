@@ -19,6 +19,9 @@ from partstream_server.app.sheet import sheet_command
 from partstream_server.pipeline.encoding import MaskForm
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from partstream_server.engine import Engine
 
 EXIT_FAILURE = 1
@@ -114,7 +117,9 @@ def parse_command(
     ] = "parts,outlines,labels",
     hide: Annotated[str, typer.Option(help="Of privacy: faces, heads or people.")] = "heads",
     effect: Annotated[str, typer.Option(help="Of privacy: blur, pixelate or fill.")] = "blur",
-    background: Annotated[str, typer.Option(help="Of background: blur, or a colour as #00ff00.")] = "blur",
+    background: Annotated[
+        str, typer.Option(help="Of background: blur, a colour as #00ff00, or a picture.")
+    ] = "blur",
     cutout: Annotated[
         str, typer.Option(help="Write people alone on a transparent ground: none, webm or png (one a frame).")
     ] = "none",
@@ -155,7 +160,7 @@ def parse_command(
                 "layers": layers,
                 "hide": hide,
                 "effect": effect,
-                "background": background,
+                "background": "blur" if Path(background).is_file() else background,
                 "skeletons": skeletons,
             }
         )
@@ -175,12 +180,10 @@ def parse_command(
             check_skeletons(options, engine)
     except OptionError as error:
         raise _failure(error, EXIT_BAD_INPUT) from None
-    batch = Batch(
-        engine,
-        options_for(options, rendering) if overlay else options,
-        Wanted(overlay, part_maps, rendering, form),
-        console=Console(stderr=True),
-    )
+    if overlay:
+        options = options_for(options, rendering)
+    wanted = Wanted(overlay, part_maps, rendering, _backdrop(Path(background)), form)
+    batch = Batch(engine, options, wanted, console=Console(stderr=True))
     try:
         num_failed = batch.run(name_sources(inputs, independent=independent), output)
     except EngineError as error:
@@ -311,6 +314,19 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _backdrop(path: Path) -> npt.NDArray[np.uint8] | None:
+    """The picture of that path; None where there is no file."""
+    from partstream_server.media import open_video  # noqa: PLC0415
+
+    if not path.is_file():
+        return None
+    try:
+        with open_video(path) as reader:
+            return next(iter(reader)).image
+    except MediaError as error:
+        raise _failure(OptionError(f"background: {path}: {error}"), EXIT_BAD_INPUT) from None
 
 
 def _open_engine(

@@ -32,6 +32,8 @@ from partstream_server.sources.address import Rules
 
 _IDLE_S: Final = 0.5
 """How often a worker looks for a job when none waits, unless it is told of one."""
+_PAUSE_S: Final = 10.0
+"""After an error of the database."""
 _UPKEEP_S: Final = 1.0
 _SWEEP_S: Final = 60.0
 _YIELD_S: Final = 0.005
@@ -274,18 +276,26 @@ class Jobs:
 
     def _work(self, store: JobStore) -> None:
         while not self._closing.is_set():
-            self._wake.clear()
-            now_s = time.monotonic()
-            self._resting = {name: until for name, until in self._resting.items() if until > now_s}
-            job = store.take_next(without=list(self._resting))
-            if job is None:
-                self._wake.wait(_IDLE_S)
-                continue
-            stop = self._running[job.job_id] = threading.Event()
             try:
-                self._run(store, job, stop)
-            finally:
-                del self._running[job.job_id]
+                self._work_once(store)
+            except Exception:  # the database cannot be written, as on a full disk; it may be later
+                _log.exception("jobs cannot go on at the moment")
+                self._closing.wait(_PAUSE_S)
+
+    def _work_once(self, store: JobStore) -> None:
+        """Run the next job, or wait a moment for one."""
+        self._wake.clear()
+        now_s = time.monotonic()
+        self._resting = {name: until for name, until in self._resting.items() if until > now_s}
+        job = store.take_next(without=list(self._resting))
+        if job is None:
+            self._wake.wait(_IDLE_S)
+            return
+        stop = self._running[job.job_id] = threading.Event()
+        try:
+            self._run(store, job, stop)
+        finally:
+            del self._running[job.job_id]
 
     def _run(self, store: JobStore, job: Job, stop: threading.Event) -> None:
         """Run one job to its end, whatever that is."""

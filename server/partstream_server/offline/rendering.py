@@ -140,8 +140,14 @@ class _Covered:
 class Renderer:
     """Renders the frames of one video, in order."""
 
-    def __init__(self, options: RenderOptions) -> None:
-        self._options = options
+    def __init__(self, options: RenderOptions, backdrop: Image | None = None) -> None:
+        """Begin a video.
+
+        Args:
+            options: What it shows.
+            backdrop: RGB picture behind people for `background`, in place of what the options say.
+        """
+        self._options, self._backdrop = options, backdrop
         self._covered: dict[int, _Covered] = {}
 
     def render(
@@ -159,7 +165,9 @@ class Renderer:
         if options.render is RenderKind.PRIVACY:
             return self._cover(image, result, maps, time_s)
         if options.render is RenderKind.BACKGROUND:
-            return _with_background(image, maps, options.background)
+            if self._backdrop is not None and self._backdrop.shape != image.shape:
+                self._backdrop = filling(self._backdrop, width=image.shape[1], height=image.shape[0])
+            return _with_background(image, maps, options.background, self._backdrop)
         if result is None or maps is None:
             return image
         return draw(image, result.people, maps, layers=options.drawn_layers)
@@ -239,9 +247,22 @@ def _effect(crop: Image, effect: Effect) -> Image:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _with_background(image: Image, maps: LabelMaps | None, background: str) -> Image:
+def filling(picture: Image, *, width: int, height: int) -> Image:
+    """The middle of a picture at another size, so that it fills all of it."""
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    size = (max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale)))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return np.asarray(scaled[top : top + height, left : left + width], np.uint8)
+
+
+def _with_background(
+    image: Image, maps: LabelMaps | None, background: str, backdrop: Image | None = None
+) -> Image:
     """People before another background; edges are a pixel soft."""
-    if background == "blur":
+    if backdrop is not None:
+        behind = backdrop
+    elif background == "blur":
         sigma = max(4.0, max(image.shape[:2]) / 40)
         behind = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     else:

@@ -53,6 +53,8 @@ class Wanted:
     part_maps: bool = True
     render: RenderOptions = field(default_factory=RenderOptions)
     """What the overlay shows."""
+    backdrop: MapArray | None = None
+    """RGB picture behind people, for an overlay that shows another background."""
     cutout: CutoutForm = CutoutForm.NONE
     """People alone, beside it; of a still image always PNG."""
 
@@ -96,7 +98,7 @@ class ResultFolder:
         if wanted.part_maps:
             self._parts.mkdir(exist_ok=True)
         self._last: ParsedPicture | None = None
-        self._renderer = Renderer(wanted.render)
+        self._renderer = Renderer(wanted.render, wanted.backdrop)
 
     def write(self, picture: ParsedPicture) -> None:
         """Append a picture; one that was passed over shows the people of the last that was not."""
