@@ -4,8 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,8 @@ from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.engine import Engine
 from partstream_server.jobs.errors import JobsUnavailableError, JobUnknownError
 from partstream_server.jobs.manager import JobHooks, Jobs, JobsConfig
-from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
+from partstream_server.jobs.records import Checkpoint, Delivery, Job, JobState, Output
+from partstream_server.jobs.store import JobStore
 from partstream_server.security.errors import QuotaExceededError
 from partstream_server.service.service import job_problem
 from partstream_server.sources.address import Rules
@@ -45,12 +47,13 @@ def running(
     *,
     use_frame: Callable[[str], None] = lambda _: None,
     start: bool = True,
+    open_store: Callable[[Path], JobStore] = JobStore,
     **options: Any,
 ) -> Iterator[Jobs]:
     """Jobs in a directory, as a server has them."""
     config = JobsConfig(directory=directory, chunk_frames=CHUNK, **options)
     hooks = JobHooks(engine=lambda: engine, use_frame=use_frame, yields=lambda: False, problem=job_problem)
-    jobs = Jobs(config, hooks)
+    jobs = Jobs(config, hooks, open_store=open_store)
     try:
         if start:
             jobs.start()
@@ -234,6 +237,42 @@ def test_a_full_disk_and_a_full_quota_end_a_job(engine: Engine, walkers: Path, t
     with running(engine, tmp_path, quota_bytes=walkers.stat().st_size + 100) as jobs:
         problem = over(jobs, submit(jobs, walkers)).problem or {}
         assert problem["code"] == "disk_quota_exceeded"
+
+
+class FullStore(JobStore):
+    """Cannot store the second checkpoint, as on a full disk, until there is room again."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.checkpoints = 0
+        self.refused = threading.Event()
+        self.has_room = threading.Event()
+
+    def advance(self, job_id: str, kind: str, data: dict[str, Any] | None = None, **fields: Any) -> Job:
+        self.checkpoints += kind == "progress"
+        self._refuse_if_full()
+        return super().advance(job_id, kind, data, **fields)
+
+    def finish(self, job_id: str, kind: str, deliveries: Sequence[Delivery], **fields: Any) -> Job:
+        self._refuse_if_full()
+        return super().finish(job_id, kind, deliveries, **fields)
+
+    def _refuse_if_full(self) -> None:
+        if self.checkpoints == 2 and not self.has_room.is_set():
+            self.refused.set()
+            raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_a_job_goes_on_when_the_database_can_be_written_again(
+    engine: Engine, walkers: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    with running(engine, tmp_path, open_store=FullStore, pause_s=0.2) as jobs:
+        store = jobs.store
+        assert isinstance(store, FullStore)
+        job = submit(jobs, walkers)
+        assert store.refused.wait(60)
+        store.has_room.set()
+        assert lines(jobs, over(jobs, job)) == undisturbed
 
 
 def test_one_server_at_a_time_keeps_jobs_in_a_directory(engine: Engine, tmp_path: Path) -> None:

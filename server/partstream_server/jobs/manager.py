@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -32,8 +33,6 @@ from partstream_server.sources.address import Rules
 
 _IDLE_S: Final = 0.5
 """How often a worker looks for a job when none waits, unless it is told of one."""
-_PAUSE_S: Final = 10.0
-"""After an error of the database."""
 _UPKEEP_S: Final = 1.0
 _SWEEP_S: Final = 60.0
 _YIELD_S: Final = 0.005
@@ -68,6 +67,8 @@ class JobsConfig:
     webhook_pauses_s: tuple[float, ...] = webhooks.BACKOFF_S
     chunk_frames: int = CHUNK_FRAMES
     """Frames that are parsed again at most after an interruption."""
+    pause_s: float = 10.0
+    """After an error of the database, before jobs go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +90,10 @@ class Jobs:
     The store is opened when the first job is submitted, or at the start if there is one.
     """
 
-    def __init__(self, config: JobsConfig, hooks: JobHooks) -> None:
-        self.config, self._hooks = config, hooks
+    def __init__(
+        self, config: JobsConfig, hooks: JobHooks, *, open_store: Callable[[Path], JobStore] = JobStore
+    ) -> None:
+        self.config, self._hooks, self._open_store = config, hooks, open_store
         self._mutex = threading.Lock()
         self._store: JobStore | None = None
         self._threads: list[threading.Thread] = []
@@ -110,7 +113,7 @@ class Jobs:
         """
         with self._mutex:
             if self._store is None:
-                self._store = JobStore(self.config.directory)
+                self._store = self._open_store(self.config.directory)
                 self._store.remove_orphans()
                 interrupted = self._store.requeue_interrupted()
                 if interrupted:
@@ -204,8 +207,7 @@ class Jobs:
     ) -> Job:
         """Queue a job whose folder was made, with the file `source` in it or a URL.
 
-        Returns:
-            The job, or that which the owner submitted with this idempotency key at the same time.
+        If the owner submitted one with this idempotency key at the same time, that one is returned.
         """
         source = self.store.folder(job_id) / "source"
         job = self.store.add(
@@ -275,12 +277,17 @@ class Jobs:
         self.store.delete(job_id)
 
     def _work(self, store: JobStore) -> None:
+        failed = False
         while not self._closing.is_set():
             try:
+                if failed:
+                    store.requeue_interrupted(without=list(self._running))
+                    failed = False
                 self._work_once(store)
             except Exception:  # the database cannot be written, as on a full disk; it may be later
+                failed = True
                 _log.exception("jobs cannot go on at the moment")
-                self._closing.wait(_PAUSE_S)
+                self._closing.wait(self.config.pause_s)
 
     def _work_once(self, store: JobStore) -> None:
         """Run the next job, or wait a moment for one."""
@@ -311,6 +318,8 @@ class Jobs:
             store.advance(job.job_id, "waiting", {"reason": str(error)}, state=JobState.QUEUED)
         except JobUnknownError:  # deleted between two steps
             _log.info("job deleted", extra={"fields": fields})
+        except sqlite3.Error:  # the job goes on from its checkpoint when the database can be written again
+            raise
         except Exception as error:
             problem = self._hooks.problem(error)
             if isinstance(error, PartstreamError | OSError):

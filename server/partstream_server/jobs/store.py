@@ -241,8 +241,12 @@ class JobStore:
     def _has_source(self, job: Job) -> bool:
         return (self.folder(job.job_id) / "source").is_file()
 
-    def requeue_interrupted(self) -> int:
-        """Let jobs that were in work when the server ended wait for their turn again; how many they are."""
+    def requeue_interrupted(self, *, without: Collection[str] = ()) -> int:
+        """Let jobs that were in work wait for their turn again; how many they are.
+
+        Args:
+            without: Jobs that still are in work.
+        """
         marks = ", ".join("?" * len(_IN_WORK))
         with self._transaction() as database:
             rows = database.execute(
@@ -250,11 +254,13 @@ class JobStore:
                 _IN_WORK,
             ).fetchall()
             for row in rows:
+                if row["job_id"] in without:
+                    continue
                 database.execute(
                     "UPDATE jobs SET state = ? WHERE job_id = ?", (JobState.QUEUED.value, row["job_id"])
                 )
                 self._add_event(database, row["job_id"], "interrupted", {})
-        return len(rows)
+        return len({row["job_id"] for row in rows} - set(without))
 
     def delete(self, job_id: str) -> None:
         """Forget a job and remove its files."""
