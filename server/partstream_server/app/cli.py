@@ -358,7 +358,7 @@ def add_installed_commands() -> None:
         except ImportError as error:
             _add_missing(name, str(error))
     if "jobs" not in found:
-        _add_missing("jobs", "install partstream-client[cli]: its jobs command talks to a server")
+        _add_missing("jobs", "install the client, whose command this is: pip install './clients/python[cli]'")
 
 
 def _add_missing(name: str, reason: str) -> None:
