@@ -15,6 +15,8 @@ from av.video.stream import VideoStream
 
 _RESTARTING: Final = frozenset({"mpegts", "mpeg"})
 """Formats whose clock may begin anew in the middle; FFmpeg takes their duration from the last time stamp."""
+_TIMED: Final = "mpegts"
+"""The one of them whose frames all have times of their own: those of MPEG-PS come in even runs, then jump."""
 _LONGEST_GAP_S: Final = 60.0
 """Between frames of such a format; a longer one is a clock that began anew."""
 _STEPS: Final = 8
@@ -81,7 +83,7 @@ class ContainerClock:
         Such a stream has no index that tells how many frames there are, and each has its own time: a gap
         after frames at equal distances is a loss.
         """
-        if time_s is None or not self._names & _RESTARTING:
+        if time_s is None or _TIMED not in self._names:
             return 0
         steps, last_s, self._before_s = self._steps, self._before_s, time_s
         if last_s is None:
