@@ -17,7 +17,7 @@ from partstream_server.jobs.records import Output
 from partstream_server.media import Frame, MediaLimits, VideoReader
 from partstream_server.media.cutout_writer import CutoutWriter
 from partstream_server.media.video_writer import VideoWriter
-from partstream_server.offline.parser import open_for
+from partstream_server.offline.parser import first_frames, open_for
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.offline.stored_maps import maps_of
@@ -151,9 +151,7 @@ def _pictures(
     upcoming = next(found, None)
     last: FrameResult | None = None
     maps: LabelMaps | None = None
-    for frame in reader:
-        if options.max_frames is not None and frame.index >= options.max_frames:
-            return
+    for frame in first_frames(reader, options.max_frames):
         before_frame()
         if upcoming is not None and upcoming.index == frame.index:
             last, upcoming = upcoming, next(found, None)

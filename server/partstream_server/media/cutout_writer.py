@@ -118,10 +118,7 @@ class CutoutWriter:
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
         if self._sound is not None:
-            if self._start_s is not None:
-                self._sound.write_until(self._end_s, start_s=self._start_s)
-                self._sound.finish(start_s=self._start_s)
-            self._sound.close()
+            self._sound.end(self._end_s, start_s=self._start_s)
         self._container.close()
 
     def __enter__(self) -> Self:

@@ -95,10 +95,7 @@ class VideoReader:
         waiting = () if self._first is None else (self._first,)
         self._first = None
         for picture in chain(waiting, self._pictures):
-            if (
-                self._until_s is not None
-                and self._time_of(picture) - self._start_of(picture) >= self._until_s
-            ):
+            if self._is_beyond(picture):
                 return
             index, time_s = self._num_frames, self._tick(picture)
             if index % self._every or index < self._from or time_s - self._start_s < self._from_s:

@@ -94,7 +94,19 @@ class Sound:
         except _BROKEN:
             self._waiting = None
 
-    def finish(self, *, start_s: float) -> None:
+    def end(self, end_s: float, *, start_s: float | None) -> None:
+        """Write what is heard before the end of the video, and release the source.
+
+        Args:
+            end_s: On the source's clock.
+            start_s: Of the first frame, on the same clock; None where no frame was written.
+        """
+        if start_s is not None:
+            self.write_until(end_s, start_s=start_s)
+            self._finish(start_s)
+        self.close()
+
+    def _finish(self, start_s: float) -> None:
         """Write what the encoder still holds, if there is one."""
         if self._container is None or self._resampler is None:
             return

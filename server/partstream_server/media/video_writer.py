@@ -101,18 +101,11 @@ class VideoWriter:
     def close(self) -> None:
         """Write what is pending and finish the file."""
         self._encode()
-        self._end_sound()
+        if self._sound is not None:
+            self._sound.end(self._end_s, start_s=self._start_s)
         for packet in self._stream.encode(None) if self._start_s is not None else ():
             self._mux(packet)
         self._container.close()
-
-    def _end_sound(self) -> None:
-        if self._sound is None:
-            return
-        if self._start_s is not None:
-            self._sound.write_until(self._end_s, start_s=self._start_s)
-            self._sound.finish(start_s=self._start_s)
-        self._sound.close()
 
     def _encode(self, ticks: int | None = None) -> None:
         """Encode the frame that waits until its successor tells how long it lasts."""

@@ -18,12 +18,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from partstream_core.errors import OptionError
 from partstream_server.jobs.documents import job_document
+from partstream_server.jobs.errors import JobUnknownError
 from partstream_server.jobs.manager import Jobs
 from partstream_server.jobs.records import JobEvent, Output
 from partstream_server.jobs.render import check_outputs
 from partstream_server.jobs.webhooks import check_webhook
 from partstream_server.media import open_video
-from partstream_server.pipeline.parse_options import ParseOptions, check_skeletons
+from partstream_server.pipeline.parse_options import check_skeletons
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.documents import JobDocument, JobList
 from partstream_server.rest.openapi import EVENT_RESPONSES, JOB_BODY, JOB_RESPONSES, RESULT_RESPONSES
@@ -141,11 +142,10 @@ def _check(query: JobQuery, outputs: tuple[Output, ...], service: Service) -> No
         NotReadyError: The bundle is not loaded.
     """
     engine = service.engine
-    options = ParseOptions(**{name: getattr(query, name) for name in ParseOptions.model_fields})
-    options.schedule_for(engine)
-    check_outputs(outputs, options)
+    query.schedule_for(engine)
+    check_outputs(outputs, query)
     if query.draws_joints:
-        check_skeletons(options, engine)
+        check_skeletons(query, engine)
     if query.webhook:
         if not service.jobs.config.webhook_key:
             raise OptionError("webhook: none are sent here; PARTSTREAM_WEBHOOK_SECRET would sign them")
@@ -225,7 +225,7 @@ async def _event_lines(jobs: Jobs, job_id: str, owner: str, last: int) -> AsyncG
     while True:
         try:
             job = await to_thread.run_sync(jobs.get, job_id, owner)
-        except Exception:
+        except JobUnknownError:
             return  # it was deleted
         news: list[JobEvent] = await to_thread.run_sync(jobs.events, job_id, last)
         for event in news:
