@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from partstream_server.app.cli import app
 from partstream_server.benchmarks.drawn_clip import write_figures
+from partstream_server.media import open_video
+from partstream_server.media.video_writer import VideoWriter
 from tests.server.media_fixtures import image
 
 
@@ -39,6 +42,31 @@ def test_a_sheet_shows_frames_and_everybody_alone(tmp_path: Path) -> None:
             alpha = np.asarray(opened)[..., 3]
         assert 0.05 < (alpha > 128).mean() < 0.95
         assert alpha[0].max() == 0
+
+
+def test_a_sheet_shows_pixels_that_are_not_square_as_they_are_meant(tmp_path: Path) -> None:
+    write_figures(tmp_path / "wide.mp4", width=640, height=360, num_frames=5)
+    with (
+        open_video(tmp_path / "wide.mp4") as reader,
+        VideoWriter(
+            tmp_path / "narrow.mp4", width=320, height=360, frame_rate=25, pixel_aspect=2.0
+        ) as writer,
+    ):
+        for frame in reader:
+            half = np.asarray(cv2.resize(frame.image, (320, 360), interpolation=cv2.INTER_AREA), np.uint8)
+            writer.write(half, time_s=frame.time_s)
+    shapes = []
+    for name in ("wide", "narrow"):
+        folder = tmp_path / name
+        status, output = run(
+            tmp_path / f"{name}.mp4", "-o", tmp_path / f"{name}.png", "--crops", folder, "--frames", 2
+        )
+        assert status == 0, output
+        with Image.open(tmp_path / f"{name}.png") as sheet, Image.open(folder / "person-1.png") as crop:
+            shapes.append((sheet.height, crop.width / crop.height))
+    (wide_height, wide_crop), (narrow_height, narrow_crop) = shapes
+    assert narrow_height == wide_height
+    assert narrow_crop == pytest.approx(wide_crop, rel=0.2)
 
 
 def test_a_picture_of_nobody_has_a_sheet_too(tmp_path: Path) -> None:

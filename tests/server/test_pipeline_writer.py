@@ -146,6 +146,22 @@ def test_labels_stay_inside_the_frame_and_tiny_frames_can_be_drawn_on() -> None:
         assert drawn.shape == (height, width, 3)
 
 
+@pytest.mark.parametrize("aspect", [0.5, 16 / 11, 2.0])
+def test_a_label_has_its_shape_where_pixels_are_not_square(aspect: float) -> None:
+    def shape(pixel_aspect: float) -> float:
+        empty = np.zeros((200, 300), np.uint8)
+        people = [person(12, (100, 100, 200, 190))]
+        maps = LabelMaps(empty, empty)
+        layers = frozenset({"labels"})
+        drawn = draw(
+            np.zeros((200, 300, 3), np.uint8), people, maps, layers=layers, pixel_aspect=pixel_aspect
+        )
+        rows, columns = np.nonzero(drawn.max(axis=2))
+        return float(np.ptp(columns) + 1) * pixel_aspect / float(np.ptp(rows) + 1)
+
+    assert shape(aspect) == pytest.approx(shape(1.0), rel=0.06)
+
+
 def test_identities_near_in_number_differ_in_colour() -> None:
     colours = np.array([identity_colour(identity) for identity in range(1, 9)], int)
     distances = np.abs(colours[:, None] - colours[None]).sum(axis=2)

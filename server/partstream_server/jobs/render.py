@@ -113,7 +113,7 @@ def _write_video(
     folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, rendering: RenderOptions
 ) -> None:
     """The rendered video, every frame of the source."""
-    renderer, info = Renderer(rendering), reader.info
+    renderer, info = Renderer(rendering, pixel_aspect=reader.pixel_aspect), reader.info
     with VideoWriter(
         path,
         width=info.width,

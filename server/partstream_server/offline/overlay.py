@@ -33,6 +33,7 @@ def draw(
     maps: LabelMaps,
     *,
     layers: frozenset[str] = USUAL_LAYERS,
+    pixel_aspect: float = 1.0,
 ) -> Image:
     """A copy of an RGB frame with its people drawn on it.
 
@@ -41,6 +42,7 @@ def draw(
         people: Its people.
         maps: The n-th of them is n in it.
         layers: Some of `LAYERS`; of joints those that are visible, and lines between them.
+        pixel_aspect: Width of a pixel against its height; labels have their usual shape where it is shown.
     """
     canvas = image.copy()
     if "parts" in layers:
@@ -53,7 +55,7 @@ def draw(
     for person in people if "joints" in layers else ():
         _skeleton(canvas, person, unit)
     for person in people if "labels" in layers else ():
-        _label(canvas, person, unit)
+        _label(canvas, person, unit, pixel_aspect)
     return canvas
 
 
@@ -101,14 +103,25 @@ def _skeleton(canvas: Image, person: PersonResult, unit: float) -> None:
         cv2.circle(canvas, place, max(1, round(1.4 * unit)), (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
 
 
-def _label(canvas: Image, person: PersonResult, unit: float) -> None:
+def _label(canvas: Image, person: PersonResult, unit: float, pixel_aspect: float) -> None:
     """Write the identity in a box of its colour on top of the person, inside the frame."""
     colour = identity_colour(person.identity)
     text, scale, thickness = f"{person.identity}", 0.5 * unit, max(1, round(unit))
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = max(1, round(2 * unit))
-    x = min(max(0, round(person.box[0])), max(0, canvas.shape[1] - width - 2 * pad))
-    y = max(0, round(person.box[1]) - height - baseline - pad)
-    cv2.rectangle(canvas, (x, y), (x + width + 2 * pad, y + height + baseline + pad), colour, cv2.FILLED)
-    origin = (x + pad, y + height + pad)
-    cv2.putText(canvas, text, origin, _FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+    label = np.empty((height + baseline + pad + 1, width + 2 * pad + 1, 3), np.uint8)
+    label[:] = colour
+    cv2.putText(label, text, (pad, height + pad), _FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
+    if pixel_aspect != 1:
+        label = _for_pixels(label, pixel_aspect)
+    x = min(max(0, round(person.box[0])), max(0, canvas.shape[1] - label.shape[1] + 1))
+    y = max(0, round(person.box[1]) - label.shape[0] + 1)
+    room = canvas[y : y + label.shape[0], x : x + label.shape[1]]
+    room[:] = label[: room.shape[0], : room.shape[1]]
+
+
+def _for_pixels(image: Image, aspect: float) -> Image:
+    """Stretch an image along the shorter side of the pixels, so that it keeps its shape where it is shown."""
+    height, width = image.shape[:2]
+    size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)

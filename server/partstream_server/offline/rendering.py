@@ -140,14 +140,18 @@ class _Covered:
 class Renderer:
     """Renders the frames of one video, in order."""
 
-    def __init__(self, options: RenderOptions, backdrop: Image | None = None) -> None:
+    def __init__(
+        self, options: RenderOptions, backdrop: Image | None = None, *, pixel_aspect: float = 1.0
+    ) -> None:
         """Begin a video.
 
         Args:
             options: What it shows.
             backdrop: RGB picture behind people for `background`, in place of what the options say.
+            pixel_aspect: Width of a pixel against its height.
         """
         self._options, self._backdrop = options, backdrop
+        self._pixel_aspect = pixel_aspect
         self._covered: dict[int, _Covered] = {}
 
     def render(
@@ -170,7 +174,7 @@ class Renderer:
             return _with_background(image, maps, options.background, self._backdrop)
         if result is None or maps is None:
             return image
-        return draw(image, result.people, maps, layers=options.drawn_layers)
+        return draw(image, result.people, maps, layers=options.drawn_layers, pixel_aspect=self._pixel_aspect)
 
     def _cover(
         self, image: Image, result: FrameResult | None, maps: LabelMaps | None, time_s: float

@@ -98,7 +98,7 @@ class ResultFolder:
         if wanted.part_maps:
             self._parts.mkdir(exist_ok=True)
         self._last: ParsedPicture | None = None
-        self._renderer = Renderer(wanted.render, wanted.backdrop)
+        self._renderer = Renderer(wanted.render, wanted.backdrop, pixel_aspect=pixel_aspect)
 
     def write(self, picture: ParsedPicture) -> None:
         """Append a picture; one that was passed over shows the people of the last that was not."""

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from partstream_core.results import FrameResult, PersonResult
 from partstream_server.engine import Engine
-from partstream_server.media import MediaLimits, open_video
+from partstream_server.media import MediaLimits
 from partstream_server.offline.overlay import Image
 from partstream_server.offline.parser import MediaParser
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
@@ -54,6 +54,7 @@ class ContactSheet:
         self._options = options
         self._pictures: list[tuple[float, Image]] = []
         self._people: dict[int, _Best] = {}
+        self._pixel_aspect = 1.0
 
     def read(
         self,
@@ -69,14 +70,13 @@ class ContactSheet:
             MediaError: The source cannot be read; the subclass says why.
             OptionError: The bundle cannot follow the schedule.
         """
-        with open_video(source, limits) as reader:
-            info = reader.info
-        expected = max(1, round(info.duration_s * info.frame_rate))
-        if options.max_frames is not None:
-            expected = min(expected, options.max_frames)
-        step = max(1, expected // self._options.num_frames)
-        renderer = Renderer(rendering)
         with MediaParser(source, engine, options, limits=limits) as parser:
+            info, self._pixel_aspect = parser.video, parser.pixel_aspect
+            expected = max(1, round(info.duration_s * info.frame_rate))
+            if options.max_frames is not None:
+                expected = min(expected, options.max_frames)
+            step = max(1, expected // self._options.num_frames)
+            renderer = Renderer(rendering, pixel_aspect=parser.pixel_aspect)
             for number, picture in enumerate(parser):
                 if picture.result is None or picture.maps is None:
                     continue
@@ -90,7 +90,7 @@ class ContactSheet:
 
     def _shrunk(self, image: Image) -> Image:
         width = (self._options.width - _GAP) // self._options.columns - _GAP
-        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        height = max(1, round(image.shape[0] * width / (image.shape[1] * self._pixel_aspect)))
         return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _keep_people(self, image: Image, result: FrameResult, maps: LabelMaps) -> None:
@@ -98,7 +98,9 @@ class ContactSheet:
             area = int(np.count_nonzero(maps.person_HW == number))
             best = self._people.get(person.identity)
             if best is None or area > best.area:
-                self._people[person.identity] = _Best(area, _crop(image, person, number, maps))
+                self._people[person.identity] = _Best(
+                    area, _squared(_crop(image, person, number, maps), self._pixel_aspect)
+                )
 
     def draw(self) -> Image:
         """The sheet, RGB: rows of frames with their times, then everybody on a row of its own."""
@@ -155,6 +157,14 @@ def _crop(image: Image, person: PersonResult, number: int, maps: LabelMaps) -> I
     mine = np.where(maps.person_HW == number, maps.person_HW, 0).astype(np.uint8)
     alpha = alpha_of(LabelMaps(mine, maps.part_HW))
     return np.dstack([image[rows, columns], alpha[rows, columns]])
+
+
+def _squared(image: Image, pixel_aspect: float) -> Image:
+    """An image in square pixels."""
+    if pixel_aspect == 1:
+        return image
+    size = (max(1, round(image.shape[1] * pixel_aspect)), image.shape[0])
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _on_ground(crop: Image) -> Image:

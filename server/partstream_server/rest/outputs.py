@@ -79,7 +79,7 @@ def write_overlay(job: Job, path: Path) -> Steps:
             sound=job.source,
             pixel_aspect=source.pixel_aspect,
         ) as writer:
-            renderer = Renderer(job.render)
+            renderer = Renderer(job.render, pixel_aspect=source.pixel_aspect)
             for parsed in source:
                 with source.clock.stage("draw"):
                     time_s = parsed.frame.time_s
