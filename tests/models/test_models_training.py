@@ -18,7 +18,7 @@ from partstream_models.networks.live import LiveNetwork
 from partstream_models.training import live_loop as loop
 from partstream_models.training.live_loop import RunOptions, train
 from partstream_models.training.live_recipes import RECIPES, Recipe
-from partstream_models.training.live_tasks import pyramid_error
+from partstream_models.training.live_tasks import make_live_task, pyramid_error
 from partstream_models.training.log import RunLog
 
 TINY = Recipe(name="tiny", num_steps=3, warmup_steps=1, batches=BatchConfig(batch_size=2, sizes=((64, 64),)))
@@ -162,6 +162,24 @@ def test_the_term_that_holds_the_pyramid_is_its_relative_error() -> None:
     moved = public.clone()
     moved[0] *= 1.5
     assert float(pyramid_error(moved, public)) == pytest.approx(0.25 / 2)
+
+
+def test_the_pyramid_is_held_in_one_step_of_so_many_with_their_whole_weight(
+    photos: PhotoCache, statistics: CacheStatistics, movenet: Path
+) -> None:
+    def terms(every: int) -> list[float]:
+        recipe = replace(TINY, name="trunk", trained_blocks=17, keep_joints_every=every)
+        task = make_live_task(recipe, photos, statistics, "cpu", pretrained=movenet)
+        network = LiveNetwork().eval()
+        network.load_pretrained(movenet)
+        with torch.no_grad():
+            network.backbone.trunk.stem.weight *= 1.01
+            batch = next(task.stream(first=0, num_workers=0))
+            return [float(task.terms(network, batch).get("joints", 0.0)) for _ in range(4)]
+
+    always, once = terms(1), terms(4)
+    assert min(always) > 0
+    assert once == pytest.approx([0.0, 0.0, 0.0, sum(always)], rel=1e-4)
 
 
 def test_another_recipe_is_refused_in_the_same_folder(finished: Path, run: Trainer) -> None:

@@ -12,10 +12,12 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
+from partstream_evaluation.evaluate.runner import PartstreamCommand, find_executable
 from partstream_models.commands.common import new_app, run
 from partstream_models.data.photos.cache import training_ids
 from partstream_models.data.scenes.labelled import LabelledPeople, LabelledPicture
 from partstream_models.teachers.answers import Teachers
+from partstream_models.teachers.bundle_parts import add_bundle_parts
 from partstream_models.teachers.instances import label_instances
 from partstream_models.teachers.labelling import build, label_empty, label_people
 from partstream_models.teachers.reading import read_pictures
@@ -59,6 +61,14 @@ def teach(  # noqa: PLR0913 - the options of a command
         Path | None,
         typer.Option(file_okay=False, help="Where answers are kept; OUT/answers where left out."),
     ] = None,
+    parts_bundle: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Bundle that knows clothes: where it and the other teachers agree, parts are labelled too.",
+        ),
+    ] = None,
     sheet: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Draw some of the labelled pictures to this PNG.")
     ] = None,
@@ -73,12 +83,14 @@ def teach(  # noqa: PLR0913 - the options of a command
     torch.set_num_threads(1)
     teachers = Teachers(weights, answers or out / "answers")
     without = list(empty or ())
-    pictures = chain(
+    pictures: Iterator[LabelledPicture] = chain(
         label_people(read_pictures(folders or (), leave_out=without), teachers),
         label_empty(read_pictures(without)),
         *(label_instances(folder, teachers) for folder in masks or ()),
         () if street is None else _bystanders(street, teachers),
     )
+    if parts_bundle is not None:
+        pictures = add_bundle_parts(pictures, PartstreamCommand(find_executable(None), parts_bundle))
     count = build(out, tqdm(pictures, desc="pictures", unit=""))
     typer.echo(f"{count} pictures labelled in {out}")
     if sheet is not None:

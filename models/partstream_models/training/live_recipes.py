@@ -43,6 +43,8 @@ class Recipe:
     keep_joints: float = 1.0
     """Weight of the term that holds the pyramid, which joints are read from, where a trunk that learns has
     MoveNet beside it."""
+    keep_joints_every: int = 4
+    """One step in so many has this term, as many times as heavy: MoveNet takes a fifth of a step."""
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 5.0
@@ -65,6 +67,8 @@ class Recipe:
             raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
         if not 0 <= self.trained_blocks <= NUM_TRUNK_BLOCKS:
             raise ValueError(f"trained_blocks must be in 0..{NUM_TRUNK_BLOCKS}, got {self.trained_blocks}")
+        if self.keep_joints_every < 1:
+            raise ValueError(f"keep_joints_every must be at least 1, got {self.keep_joints_every}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in 0..1, got {self.ema_decay}")
 
@@ -142,11 +146,12 @@ def live_fine() -> Recipe:
 def live_scenes() -> Recipe:
     """Backbone and heads: people in any position, sharp surroundings; the trunk learns from stride 8 on."""
     sizes = ((256, 256), (256, 256), (384, 256), (288, 512), (512, 352), (512, 352), (384, 384))
-    scenes = SceneConfig(photo_share=0.3, labelled_share=0.2, turned_share=0.35)
+    scenes = SceneConfig(photo_share=0.4, labelled_share=0.2, turned_share=0.35)
     return Recipe(
         name="live-scenes",
         num_steps=12_000,
-        learning_rate=8e-4,
+        learning_rate=1e-3,
+        trunk_factor=0.2,
         trained_blocks=14,
         loss=LossConfig(background=0.5),
         batches=BatchConfig(sizes=sizes, max_pixels=16 * 256 * 256, clip_share=0.15, scenes=scenes),

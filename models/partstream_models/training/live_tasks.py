@@ -118,6 +118,7 @@ class PictureTask:
         num_identities = len(cache) if sources is None else sources.num_identities
         self.loss = _live_loss(recipe, num_identities, statistics, device)
         self._trunk: FrozenTrunk | None = None
+        self._num_batches = 0
 
     def prepare(self, network: LiveNetwork) -> None:
         """Everything is trained."""
@@ -143,14 +144,17 @@ class PictureTask:
         """The terms of `LiveLoss`; if the trunk learns, also what keeps its pyramid as the joints read it."""
         images = _tensor(batch.images_BHWC, self._device).permute(0, 3, 1, 2)
         images = images.contiguous(memory_format=torch.channels_last)
-        public = self._public_features(network, images)
-        learns = bool(self._recipe.trained_blocks)
+        learns, every = bool(self._recipe.trained_blocks), self._recipe.keep_joints_every
+        due = not learns or self._num_batches % every == every - 1
+        self._num_batches += 1
+        public = self._public_features(network, images) if due else None
         with half_precision(self._device):
             features = network.backbone.trunk(images) if learns or public is None else public
             outputs = network(images, features)
         found: dict[str, Tensor] = self.loss(outputs, batch)
         if learns and public is not None:
-            found["joints"] = pyramid_error(features.pyramid, public.pyramid) * self._recipe.keep_joints
+            weight = self._recipe.keep_joints * every
+            found["joints"] = pyramid_error(features.pyramid, public.pyramid) * weight
         return found
 
     def _public_features(self, network: LiveNetwork, images_BCHW: Tensor) -> MoveNetTaps | None:
