@@ -4,7 +4,7 @@
 #   make test                  install everything and run the tests
 #
 # Variables: PYTHON (python3), PORT (8000), TORCH_INDEX_URL (where to take torch from; pip's own default without it),
-# SERVE_ARGS, PYTEST_ARGS, BENCH_ARGS, RECIPE, MINUTES, DATA (a folder with ccp/ and weights/), TRAIN_ARGS.
+# SERVE_ARGS, PYTEST_ARGS, BENCH_ARGS, GPU_CHECK_ARGS, RECIPE, MINUTES, DATA (a folder with ccp/ and weights/), TRAIN_ARGS.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -33,7 +33,7 @@ define check-python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format bench train proto install-serve install-dev clean
+.PHONY: help serve test lint format bench gpu-check train proto install-serve install-dev clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ format: $(DEV_VENV)/.installed  ## Mend what lint can mend by itself
 
 bench: $(SERVE_VENV)/.installed  ## Time the pipeline stage by stage (BENCH_ARGS)
 	$(SERVE_VENV)/bin/partstream bench $(BENCH_ARGS)
+
+gpu-check: $(DEV_VENV)/.installed  ## Measure networks and streams on a GPU (GPU_CHECK_ARGS)
+	$(DEV_VENV)/bin/python -m partstream_export.gpu_check $(GPU_CHECK_ARGS)
 
 # Both stages, the second from where the first ended and with the shipped flow network; RECIPE names one of them, or
 # another recipe. LABELLED is a folder of pictures that partstream-teach has labelled.

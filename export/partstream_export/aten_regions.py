@@ -10,7 +10,7 @@ Shape suffixes: B batch, C channels, H and W feature size, R regions, S cells a 
 import torch
 from torch import Tensor
 
-from partstream_export.tracing import OPSET
+from partstream_export.graphs import OPSET
 from partstream_models.networks.roi_align import roi_align
 
 _POINTS = 2

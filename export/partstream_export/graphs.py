@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from partstream_core.manifest import TensorSpec
 
+OPSET = 18
+"""The one ONNX operator set of all graphs."""
 MULTIPLE = 32
 """Network height and width are multiples of this."""
 

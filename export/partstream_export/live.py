@@ -21,12 +21,12 @@ from partstream_core.manifest import (
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_export import __version__
 from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_graphs, write_manifest
-from partstream_export.graphs import MULTIPLE, GraphDefinition
+from partstream_export.graphs import MULTIPLE, OPSET, GraphDefinition
 from partstream_export.half_weights import with_half_weights
 from partstream_export.live_graphs import live_graphs
 from partstream_export.live_parity import CASES, Case, LiveGraphs, live_differences
 from partstream_export.parity import Difference, OnnxGraph, require_parity
-from partstream_export.tracing import OPSET, to_bytes, trace, without
+from partstream_export.tracing import to_bytes, trace, without
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.identity import EMBEDDING_CHANNELS
 from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, LiveNetwork

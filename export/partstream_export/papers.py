@@ -19,10 +19,10 @@ from partstream_core.manifest import (
 from partstream_core.schedule import ScheduleConfig
 from partstream_export import __version__
 from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_graphs, write_manifest
-from partstream_export.graphs import MULTIPLE, GraphDefinition
+from partstream_export.graphs import MULTIPLE, OPSET, GraphDefinition
 from partstream_export.live import TracedGraph
 from partstream_export.parity import Difference, OnnxGraph, require_parity
-from partstream_export.tracing import OPSET, to_bytes, trace
+from partstream_export.tracing import to_bytes, trace
 from partstream_models.networks.aten import ATEN
 from partstream_models.networks.checkpoints import load_network, load_tensors
 from partstream_models.networks.hvisnet import HVISNet

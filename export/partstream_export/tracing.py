@@ -14,10 +14,8 @@ import onnx
 import torch
 
 from partstream_core.manifest import TensorSpec
-from partstream_export.graphs import MULTIPLE, GraphDefinition
+from partstream_export.graphs import MULTIPLE, OPSET, GraphDefinition
 
-OPSET = 18
-"""The one ONNX operator set of all graphs."""
 IR_VERSION = 10
 """Of the ONNX files; ONNX Runtime 1.20 is the first that is asked for, and reads it."""
 _MOST = {"batch": 64, "rows": 4096, "frames": 64, "height": 128, "width": 128}
