@@ -24,6 +24,7 @@ from partstream_client.errors import (
     UnavailableError,
     UnreachableError,
 )
+from partstream_client.follow import FollowedFrame, FollowResult, Target
 from partstream_client.frames import Frame, ParseResult, UnknownSizeError
 from partstream_client.jobs import AsyncJob, JobStatus
 from partstream_client.people import Joint, Part, Person
@@ -44,6 +45,7 @@ from partstream_client.streaming.images import Encoding
 from partstream_client.streaming.ledger import Policy
 from partstream_client.streaming.options import StreamOptions, TimedFrame
 from partstream_client.tls import Tls
+from partstream_core.follow import Status
 from partstream_core.regions import NoMaskError
 
 __all__ = [
@@ -58,6 +60,8 @@ __all__ = [
     "DeadlineError",
     "Encoding",
     "Failed",
+    "FollowResult",
+    "FollowedFrame",
     "Frame",
     "Job",
     "JobStatus",
@@ -84,7 +88,9 @@ __all__ = [
     "SourceError",
     "SourceFrame",
     "SourceOptions",
+    "Status",
     "StreamOptions",
+    "Target",
     "TimedFrame",
     "Tls",
     "UnavailableError",

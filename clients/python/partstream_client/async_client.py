@@ -20,6 +20,7 @@ import httpx
 
 from partstream_client.deadline import Deadline, bounded
 from partstream_client.errors import AnswerError, ClientError
+from partstream_client.follow import FollowCalls
 from partstream_client.frames import Frame, ParseResult, result_from
 from partstream_client.jobs import AsyncJob, Output, job_query, list_jobs, submit
 from partstream_client.progress import Progress, ProgressCallback
@@ -70,7 +71,7 @@ class Settings(TypedDict, total=False):
     """How waits between tries pass."""
 
 
-class AsyncClient:
+class AsyncClient(FollowCalls):
     """Sends media to a partstream server and reads the results.
 
     A refused connection and a busy server (429, 503) are tried again as the retry policy says.

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from partstream_client.async_client import DEFAULT_URL, AsyncClient, Settings
+from partstream_client.follow import FollowResult
 from partstream_client.frames import Frame, ParseResult
 from partstream_client.jobs import AsyncJob, JobStatus, Output
 from partstream_client.loop import LoopThread
@@ -63,6 +64,20 @@ class Client:
     ) -> ParseResult:
         """The results of the whole video or image; see `AsyncClient.parse`."""
         return self._loop.run(self._client.parse(source, progress=progress, deadline_s=deadline_s, **options))
+
+    def follow(
+        self,
+        source: Source,
+        targets: Sequence[str],
+        *,
+        progress: ProgressCallback | None = None,
+        deadline_s: float | None = None,
+        **options: Unpack[Options],
+    ) -> FollowResult:
+        """Where named people are seen, hidden or gone; see `AsyncClient.follow`."""
+        return self._loop.run(
+            self._client.follow(source, targets, progress=progress, deadline_s=deadline_s, **options)
+        )
 
     def iter_frames(
         self,

@@ -167,7 +167,7 @@ class Rest:
         Raises:
             ClientError: No try brought one.
         """
-        query = {name: str(value) for name, value in options.items()}
+        query: dict[str, str | list[str]] = {name: str(value) for name, value in options.items()}
         if skeletons:
             query["skeletons"] = "true"
         async with self.upload("/v1/parse", media, query, {"Accept": accept}, progress) as response:
@@ -178,7 +178,7 @@ class Rest:
         self,
         path: str,
         media: Media,
-        query: Mapping[str, str],
+        query: Mapping[str, str | list[str]],
         headers: Mapping[str, str],
         progress: ProgressCallback | None,
     ) -> AsyncIterator[httpx.Response]:

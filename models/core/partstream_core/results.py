@@ -141,7 +141,7 @@ def frame_from_json(value: object) -> FrameResult:
         index=fields.integer("index", minimum=0),
         time_s=fields.number("time_s"),
         key_frame=fields.boolean("key_frame"),
-        people=tuple(_person_from_json(person) for person in fields.children("people")),
+        people=tuple(person_from_json(person) for person in fields.children("people")),
     )
 
 
@@ -174,7 +174,12 @@ def _mask_to_json(mask: Mask) -> dict[str, Any] | None:
             return {"size": list(size), "polygons": [list(ring) for ring in rings]}
 
 
-def _person_from_json(fields: Fields) -> PersonResult:
+def person_from_json(fields: Fields) -> PersonResult:
+    """The person of an object that `frame_to_json` wrote.
+
+    Raises:
+        ValueError: A field is missing or wrong; the message begins with its path.
+    """
     x1, y1, x2, y2 = fields.numbers("box", length=4)
     return PersonResult(
         identity=fields.integer("identity", minimum=1),

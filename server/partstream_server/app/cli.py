@@ -14,6 +14,7 @@ from partstream_core.errors import BundleError, EngineError, MediaError, OptionE
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server import __version__
 from partstream_server.app.convert import convert_command
+from partstream_server.app.follow import follow_command
 from partstream_server.app.serve import serve_command
 from partstream_server.app.sheet import sheet_command
 from partstream_server.pipeline.encoding import MaskForm
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve_command)
 app.command("sheet")(sheet_command)
+app.command("follow")(follow_command)
 app.command("convert")(convert_command)
 
 Bundle = Annotated[

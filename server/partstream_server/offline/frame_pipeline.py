@@ -22,7 +22,7 @@ from partstream_server.media import Frame
 from partstream_server.offline.prefetch import Prefetch
 from partstream_server.pipeline.features import FrameFeatures
 from partstream_server.pipeline.session import FrameInference, Session, drive
-from partstream_server.pipeline.values import LabelMaps
+from partstream_server.pipeline.values import FloatArray, LabelMaps
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ class ParsedPicture:
     """None for a frame that was passed over."""
     maps: LabelMaps | None
     """The n-th person of `result.people` is n in them."""
+    embeddings: tuple[FloatArray | None, ...] = ()
+    """Of the people whom `result` had before a selection, in their order."""
 
 
 class FramePipeline:
@@ -78,7 +80,7 @@ class FramePipeline:
                 yield ParsedPicture(inferred, None, None)
             else:
                 parsed = self._session.finish_frame(inferred)
-                yield ParsedPicture(inferred.frame, parsed.result, parsed.maps)
+                yield ParsedPicture(inferred.frame, parsed.result, parsed.maps, parsed.embeddings)
 
     def _on_thread(self, values: Iterable[T], name: str) -> Prefetch[T]:
         stage = Prefetch(values, ahead=_AHEAD, name=name)

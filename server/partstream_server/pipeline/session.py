@@ -288,7 +288,8 @@ class Session:
             people_hw = np.any(inference.masks_Nhw > self._manifest.thresholds.mask, axis=0)
             self._features.observe_people(read.view.over_padding(people_hw), boxes)
         result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
-        return ParsedFrame(result, assembly.maps)
+        embeddings = tuple(person.embedding_D for person in assembly.people)
+        return ParsedFrame(result, assembly.maps, embeddings)
 
 
 def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:

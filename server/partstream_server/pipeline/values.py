@@ -119,3 +119,5 @@ class ParsedFrame:
     result: FrameResult
     maps: LabelMaps
     """The n-th person of `result.people` is n in them."""
+    embeddings: tuple[FloatArray | None, ...] = ()
+    """Of the people of `result`, in their order."""

@@ -17,7 +17,7 @@ from partstream_server import __version__
 from partstream_server.config.settings import Settings
 from partstream_server.engine import DeviceOptions, Engine, create_engine
 from partstream_server.pipeline.session import warm_up
-from partstream_server.rest import jobs, mjpeg, pages, parse, sources, status, websocket
+from partstream_server.rest import follow, jobs, mjpeg, pages, parse, sources, status, websocket
 from partstream_server.rest.access_log import Observer
 from partstream_server.rest.authentication import Guard
 from partstream_server.rest.head import Heads
@@ -89,6 +89,7 @@ def create_app(
     app.include_router(pages.router)
     app.include_router(status.router)
     app.include_router(parse.router)
+    app.include_router(follow.router)
     app.include_router(websocket.router)
     app.include_router(sources.router)
     app.include_router(jobs.router)

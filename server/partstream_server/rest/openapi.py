@@ -99,6 +99,47 @@ PARSE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **_problems(*_PARSE_CODES),
 }
 
+_FOLLOWED_FRAME: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "index": {"type": "integer"},
+        "time_s": {"type": "number"},
+        "key_frame": {"type": "boolean"},
+        "targets": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "status": {"enum": ["seen", "hidden", "gone"]},
+                    "similarity": {"type": "number"},
+                },
+                "required": ["name", "status"],
+            },
+        },
+    },
+}
+FOLLOW_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The targets frame by frame; those that are seen have all that people of /parse have.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "video": {"type": "object"},
+                        "model": {"type": "object"},
+                        "targets": {"type": "array", "items": {"type": "object"}},
+                        "frames": {"type": "array", "items": _FOLLOWED_FRAME},
+                    },
+                }
+            },
+            "application/x-ndjson": {"schema": {"type": "string"}},
+        },
+    },
+    **_problems("bad_option", *_PARSE_CODES),
+}
+
 JOB_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,

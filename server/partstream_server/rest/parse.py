@@ -65,7 +65,7 @@ async def parse(request: Request, options: Options) -> Response:
         try:
             body = await _start(request, service, job, media_type, resources)
         except NotAVideoError as error:
-            raise _blame_content_type(request, error) from None
+            raise blame_content_type(request, error) from None
         # From here on the response owns what has to be given back.
         return StreamedResponse(body, resources=resources.pop_all(), send_timeout_s=settings.send_timeout_s)
     raise AssertionError("the stack above swallows nothing")
@@ -128,7 +128,7 @@ async def _lines(
         yield to_line({"error": problem})
 
 
-def _blame_content_type(request: Request, error: NotAVideoError) -> Exception:
+def blame_content_type(request: Request, error: NotAVideoError) -> Exception:
     """The error of a body that is no video: that of its content type, if that never claimed it to be one."""
     declared, _ = parse_options_header(request.headers.get("content-type", ""))
     name = declared.decode("latin-1")

@@ -14,7 +14,7 @@ from partstream_server.offline.parser import MediaParser
 from partstream_server.offline.rendering import RenderOptions
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.stage_times import StageClock
-from partstream_server.pipeline.values import LabelMaps
+from partstream_server.pipeline.values import FloatArray, LabelMaps
 from partstream_server.security.access import Account
 from partstream_server.service.metrics import Metrics
 
@@ -26,6 +26,8 @@ class Parsed:
     frame: Frame
     result: FrameResult
     maps: LabelMaps
+    embeddings: tuple[FloatArray | None, ...] = ()
+    """Of the people of the frame, before a selection left any out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class OpenJob:
         last: Parsed | None = None
         for picture in self._parser:
             if picture.result is not None and picture.maps is not None:
-                last = Parsed(picture.frame, picture.result, picture.maps)
+                last = Parsed(picture.frame, picture.result, picture.maps, picture.embeddings)
                 self._account.use_frame()
                 self._metrics.frames.inc()
                 yield last
