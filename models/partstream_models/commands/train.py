@@ -149,7 +149,7 @@ def train(  # noqa: PLR0913 - the options of a command
 
     if recipe in PAPER_RECIPES:
         _refuse({"--tensorboard": tensorboard or None, "--videos": videos}, "is for the live network")
-        paper_options = PaperOptions(
+        options = PaperOptions(
             output_dir=out or Path("runs") / recipe,
             minutes=minutes,
             num_threads=threads,
@@ -170,19 +170,13 @@ def train(  # noqa: PLR0913 - the options of a command
             batch=batch,
             seed=seed,
         )
-        run_paper(recipe, choices, paper_options, photos, os.environ)
+        run_paper(recipe, choices, options, photos, os.environ)
         return
-    plan = find_recipe(recipe)
     asked: dict[str, object] = {"--format": data_format, "--steps": steps, "--batch": batch}
     asked |= {"--evaluate-every": evaluate_every, "--resnet": resnet, "--flownet": flownet, "--dla": dla}
-    _refuse(asked, f"is for the papers' networks, and {recipe} is none")
-    if plan.subject is not Subject.FLOW:
-        _refuse({"--videos": videos}, f"is for live-flow, and {recipe} learns from labels alone")
-    if weights is None:
-        raise ValueError(f"{recipe} needs --weights, the folder of pretrained *.dequant.pt")
-    if seed is not None:
-        plan = replace(plan, seed=seed)
-    options = RunOptions(
+    plan = _live_recipe(recipe, asked, videos=videos, weights=weights, seed=seed)
+    assert weights is not None, "_live_recipe refuses a run without"
+    live_options = RunOptions(
         output_dir=out or Path("runs") / plan.name,
         minutes=minutes,
         start_from=start_from,
@@ -194,7 +188,36 @@ def train(  # noqa: PLR0913 - the options of a command
         tensorboard=tensorboard,
         unlabelled=() if videos is None else read_unlabelled(videos),
     )
-    _train_live(plan, options, photos, SceneFolders(cache, backdrops, empty_clips, labelled, rendered))
+    _train_live(plan, live_options, photos, SceneFolders(cache, backdrops, empty_clips, labelled, rendered))
+
+
+def _live_recipe(
+    name: str,
+    asked: Mapping[str, object],
+    *,
+    videos: Path | None,
+    weights: Path | None,
+    seed: int | None,
+) -> Recipe:
+    """A recipe of the live network, with the seed that was asked for.
+
+    Args:
+        name: Of the recipe.
+        asked: Options that only the papers' networks have.
+        videos: Real clips; only flow learns from them.
+        weights: Folder of the pretrained network.
+        seed: In place of the recipe's.
+
+    Raises:
+        ValueError: There is no such recipe, or an option does not go with it.
+    """
+    plan = find_recipe(name)
+    _refuse(asked, f"is for the papers' networks, and {name} is none")
+    if plan.subject is not Subject.FLOW:
+        _refuse({"--videos": videos}, f"is for live-flow, and {name} learns from labels alone")
+    if weights is None:
+        raise ValueError(f"{name} needs --weights, the folder of {PRETRAINED}")
+    return plan if seed is None else replace(plan, seed=seed)
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
