@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from partstream_core.assembly_config import AssemblyConfig, AssemblyKind, CrfSettings, Unary
 from partstream_core.errors import BundleError
 from partstream_core.labels import PARTS
 from partstream_core.manifest import Manifest, load_manifest
@@ -125,6 +126,18 @@ def test_each_missing_field_is_named(path: tuple[str, ...]) -> None:
         ("schedule.mode", "sometimes", "schedule.mode"),
         ("schedule.interval", 3, "schedule.interval"),
         ("evaluation", [], "evaluation"),
+        ("assembly", {"kind": "fair"}, "assembly.kind"),
+        ("assembly", {"kind": "crf", "rule": 1}, "assembly.rule"),
+        ("assembly", {"crf": {"unary": "joints"}}, "assembly.crf.unary"),
+        ("assembly", {"crf": {"sigma": 1}}, "assembly.crf.sigma"),
+        ("assembly", {"crf": {"bilateral": -1}}, "assembly.crf.bilateral"),
+        ("assembly", {"crf": {"radius": 17}}, "assembly.crf.radius"),
+        ("assembly", {"crf": {"radius": 2.5}}, "assembly.crf.radius"),
+        ("assembly", {"crf": {"num_iterations": 0}}, "assembly.crf.num_iterations"),
+        ("assembly", {"crf": {"band": 0}}, "assembly.crf.band"),
+        ("assembly", {"crf": {"joint": 1}}, "assembly.crf.joint"),
+        ("assembly", {"crf": {"theta_beta": 0}}, "assembly.crf.theta_beta"),
+        ("assembly", {"crf": {"evidence": 0}}, "assembly.crf.evidence"),
     ],
 )
 def test_each_wrong_field_is_named(path: str, value: object, field: str) -> None:
@@ -137,6 +150,16 @@ def test_each_wrong_field_is_named(path: str, value: object, field: str) -> None
     with pytest.raises(BundleError) as caught:
         Manifest.from_json(changed)
     assert caught.value.field == field
+
+
+def test_the_assembly_is_optional_and_holds_what_differs_from_the_defaults() -> None:
+    plain = Manifest.from_json(document())
+    assert plain.assembly == AssemblyConfig() and "assembly" not in plain.to_json()
+    written = {"kind": "crf", "crf": {"unary": "boxes", "bilateral": 0.5, "band": None, "joint": True}}
+    read = Manifest.from_json(document() | {"assembly": written})
+    crf = CrfSettings(unary=Unary.BOXES, bilateral=0.5, band=None, joint=True)
+    assert read.assembly == AssemblyConfig(kind=AssemblyKind.CRF, crf=crf)
+    assert read.to_json()["assembly"] == written
 
 
 def test_a_bundle_whose_files_are_right_loads(tmp_path: Path) -> None:

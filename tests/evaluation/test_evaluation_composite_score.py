@@ -22,7 +22,7 @@ from partstream_evaluation.composite.recipe import Recipe, published
 from partstream_evaluation.composite.score import ClipOverlaps, clip_overlaps, joined, score, truth_frames
 from partstream_evaluation.composite.source import read_source
 from partstream_evaluation.composite.truth import ClipTruth, make_benchmark
-from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand, schedule_options
+from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand, parse_options
 from partstream_evaluation.metrics.tracking import mots_scores
 from partstream_evaluation.report.collect import Collector
 
@@ -212,11 +212,11 @@ def test_a_schedule_is_passed_on_to_every_call(
     benchmark: tuple[Path, Callable[[int], PartstreamCommand]],
 ) -> None:
     folder, command = benchmark
-    scheduled = replace(command(0), options=schedule_options("causal", 3))
+    scheduled = replace(command(0), options=parse_options("causal", 3))
     report = evaluate(folder, scheduled, clips_dir=folder / "clips", select=lambda clip: clip.number < 1)
     assert len(report.commands) == 2
     assert all("--schedule causal --interval 3" in line for line in report.commands)
-    assert schedule_options(None, None) == ()
+    assert parse_options(None, None) == ()
 
 
 def test_two_runs_give_the_same_figures_and_their_worst_frames_are_collected(

@@ -134,6 +134,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_a_byte_is_sent(server:
         ("joints", "some"),
         ("flow", "wind"),
         ("encodes", "often"),
+        ("assembly", "fair"),
         ("skeletons", "bony"),
     ],
 )

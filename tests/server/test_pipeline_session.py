@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from partstream_core import rle
+from partstream_core.assembly_config import AssemblyConfig, AssemblyKind, CrfSettings
 from partstream_core.errors import EngineError
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, frame_from_json, frame_to_json
@@ -265,6 +267,22 @@ def test_the_form_of_masks_changes_nothing_else(engine: Engine, form: MaskForm) 
         (p.identity, p.score, p.box) for p in as_runs.people
     ]
     assert all((person.mask is None) == (form is MaskForm.NONE) for person in other.people)
+
+
+def test_a_stream_has_the_assembly_that_it_asks_for_or_else_that_of_the_bundle(engine: Engine) -> None:
+    strong = CrfSettings(bilateral=3.0, theta_beta=40.0, temporal=0.3)
+    fields = AssemblyConfig(kind=AssemblyKind.CRF, crf=strong)
+    manifest = replace(engine.bundle.manifest, assembly=fields)
+    frames = walk(4)
+    greedy = parse(new_session(engine), frames, engine)
+    asked = [AssemblyKind.CRF, None, AssemblyKind.GREEDY]
+    crf, of_bundle, overruled = (
+        parse(Session(manifest, SessionConfig(assembly=kind)), frames, engine) for kind in asked
+    )
+    assert crf == of_bundle != greedy
+    assert overruled == greedy
+    for one, other in zip(crf, greedy, strict=True):
+        assert [person.identity for person in one.people] == [person.identity for person in other.people]
 
 
 def test_mistakes_of_the_caller_are_named(engine: Engine) -> None:

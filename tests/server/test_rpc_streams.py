@@ -166,10 +166,22 @@ def test_a_second_config_ends_the_call(server: RunningGrpc) -> None:
         (service_pb2.StreamConfig(schedule=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
         (service_pb2.StreamConfig(schedule=service_pb2.SCHEDULE_PAPER), "INVALID_ARGUMENT", "bad_option"),
         (service_pb2.StreamConfig(flow=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
+        (service_pb2.StreamConfig(assembly=99), "INVALID_ARGUMENT", "bad_option"),  # type: ignore[arg-type]
         (service_pb2.StreamConfig(interval=101), "INVALID_ARGUMENT", "bad_option"),
         (service_pb2.StreamConfig(resume_token=b"x" * 200), "INVALID_ARGUMENT", "bad_resume_token"),
     ],
-    ids=["bundle", "score", "masks", "policy", "schedule", "looks ahead", "flow", "interval", "token"],
+    ids=[
+        "bundle",
+        "score",
+        "masks",
+        "policy",
+        "schedule",
+        "looks_ahead",
+        "flow",
+        "assembly",
+        "interval",
+        "token",
+    ],
 )
 def test_a_config_that_cannot_be_is_refused(
     server: RunningGrpc, config: service_pb2.StreamConfig, status: str, code: str

@@ -60,6 +60,8 @@ class Options(TypedDict, total=False):
     """Source of the flow from a frame to its key frame."""
     encodes: bool
     """Whether key frames are encoded with former ones."""
+    assembly: Literal["greedy", "crf"]
+    """Rule by which pixels get people."""
 
 
 class OverlayOptions(Options, total=False):
@@ -96,6 +98,8 @@ class SourceOptions(TypedDict, total=False):
     """Source of the flow from a frame to its key frame."""
     encodes: bool
     """Whether key frames are encoded with former ones."""
+    assembly: Literal["greedy", "crf"]
+    """Rule by which pixels get people."""
     policy: Literal["latest", "block"]
     """Whether frames are skipped that come faster than they are parsed; `block` skips none."""
     max_age_ms: float

@@ -49,12 +49,23 @@ class Assembly:
     """Score of each part of each row; 0 where there is no pixel of it."""
 
 
+MIN_SHARE = 0.2
+"""Of a mask that must lie outside the masks of better people: with less, it is a second sight of one."""
+
+
+def without_doubles(
+    instances: Instances, *, mask_threshold: float = 0.5, min_share: float = MIN_SHARE
+) -> npt.NDArray[np.int64]:
+    """Rows of the people that are not seen twice, best score first, as `assemble` takes them."""
+    return _take_in_score_order(instances.scores_N, instances.masks_NHW > mask_threshold, min_share)[0]
+
+
 def assemble(
     instances: Instances,
     part_probabilities_PHW: FloatArray,
     *,
     mask_threshold: float = 0.5,
-    min_share: float = 0.2,
+    min_share: float = MIN_SHARE,
 ) -> Assembly:
     """Give each pixel to the person whose mask is likeliest there, and to the likeliest part.
 

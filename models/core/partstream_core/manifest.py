@@ -7,10 +7,11 @@ checks that the graph files are there and are the ones that were written. The se
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from partstream_core.assembly_config import AssemblyConfig, assembly_from_json, assembly_to_json
 from partstream_core.errors import BundleError
 from partstream_core.joints import NUM_JOINTS
 from partstream_core.jsonread import Fields
@@ -128,6 +129,7 @@ class Manifest:
     thresholds: Thresholds
     schedule: ScheduleConfig
     evaluation: Mapping[str, Any]
+    assembly: AssemblyConfig = field(default_factory=AssemblyConfig)
     format: int = FORMAT
 
     @property
@@ -168,12 +170,16 @@ class Manifest:
             thresholds=_thresholds(fields.child("thresholds")),
             schedule=schedule_from_json(fields.child("schedule")),
             evaluation=dict(fields.child("evaluation").values()),
+            assembly=_assembly(fields),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The manifest as `bundle.json` holds it."""
         document = {"format": self.format, **asdict(self)}
         document["schedule"] = schedule_to_json(self.schedule)
+        document["assembly"] = assembly_to_json(self.assembly)
+        if self.assembly == AssemblyConfig():
+            del document["assembly"]
         document["capabilities"] = {
             name: value for name, value in document["capabilities"].items() if name != "joints" or value
         }
@@ -257,6 +263,10 @@ def _capabilities(fields: Fields) -> Capabilities:
     if joints not in (0, NUM_JOINTS):
         raise fields.error("joints", f"must be {NUM_JOINTS} or 0, got {joints}")
     return Capabilities(parts, embedding, _one_of(fields, "temporal", TEMPORAL), joints)
+
+
+def _assembly(fields: Fields) -> AssemblyConfig:
+    return assembly_from_json(fields.child("assembly")) if "assembly" in fields.names() else AssemblyConfig()
 
 
 def _thresholds(fields: Fields) -> Thresholds:

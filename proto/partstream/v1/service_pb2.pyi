@@ -24,6 +24,12 @@ class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCHEDULE_PAPER: _ClassVar[Schedule]
     SCHEDULE_ADAPTIVE: _ClassVar[Schedule]
 
+class Assembly(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ASSEMBLY_UNSPECIFIED: _ClassVar[Assembly]
+    ASSEMBLY_GREEDY: _ClassVar[Assembly]
+    ASSEMBLY_CRF: _ClassVar[Assembly]
+
 class MaskForm(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MASK_FORM_UNSPECIFIED: _ClassVar[MaskForm]
@@ -61,6 +67,9 @@ SCHEDULE_EVERY_FRAME: Schedule
 SCHEDULE_CAUSAL: Schedule
 SCHEDULE_PAPER: Schedule
 SCHEDULE_ADAPTIVE: Schedule
+ASSEMBLY_UNSPECIFIED: Assembly
+ASSEMBLY_GREEDY: Assembly
+ASSEMBLY_CRF: Assembly
 MASK_FORM_UNSPECIFIED: MaskForm
 MASK_FORM_RLE: MaskForm
 MASK_FORM_POLYGONS: MaskForm
@@ -87,7 +96,7 @@ class StreamParseRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[StreamConfig, _Mapping]] = ..., frame: _Optional[_Union[StreamFrame, _Mapping]] = ...) -> None: ...
 
 class StreamConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow", "joints", "encodes")
+    __slots__ = ("bundle", "score_threshold", "every", "masks", "policy", "max_age_ms", "credits", "resume_token", "schedule", "interval", "flow", "joints", "encodes", "assembly")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +110,7 @@ class StreamConfig(_message.Message):
     FLOW_FIELD_NUMBER: _ClassVar[int]
     JOINTS_FIELD_NUMBER: _ClassVar[int]
     ENCODES_FIELD_NUMBER: _ClassVar[int]
+    ASSEMBLY_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -114,7 +124,8 @@ class StreamConfig(_message.Message):
     flow: FlowSource
     joints: bool
     encodes: bool
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ...) -> None: ...
+    assembly: Assembly
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., policy: _Optional[_Union[Policy, str]] = ..., max_age_ms: _Optional[int] = ..., credits: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., assembly: _Optional[_Union[Assembly, str]] = ...) -> None: ...
 
 class StreamFrame(_message.Message):
     __slots__ = ("index", "time_s", "encoded", "raw", "age_ms")
@@ -239,7 +250,7 @@ class ParseVideoRequest(_message.Message):
     def __init__(self, config: _Optional[_Union[ParseVideoConfig, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class ParseVideoConfig(_message.Message):
-    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes", "start_s", "end_s", "fps", "parts", "people", "stream", "deinterlace")
+    __slots__ = ("bundle", "score_threshold", "every", "max_frames", "masks", "schedule", "interval", "flow", "joints", "encodes", "start_s", "end_s", "fps", "parts", "people", "stream", "deinterlace", "assembly")
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EVERY_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +268,7 @@ class ParseVideoConfig(_message.Message):
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     DEINTERLACE_FIELD_NUMBER: _ClassVar[int]
+    ASSEMBLY_FIELD_NUMBER: _ClassVar[int]
     bundle: str
     score_threshold: float
     every: int
@@ -274,7 +286,8 @@ class ParseVideoConfig(_message.Message):
     people: _containers.RepeatedScalarFieldContainer[int]
     stream: int
     deinterlace: bool
-    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., fps: _Optional[float] = ..., parts: _Optional[_Iterable[str]] = ..., people: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ..., deinterlace: _Optional[bool] = ...) -> None: ...
+    assembly: Assembly
+    def __init__(self, bundle: _Optional[str] = ..., score_threshold: _Optional[float] = ..., every: _Optional[int] = ..., max_frames: _Optional[int] = ..., masks: _Optional[_Union[MaskForm, str]] = ..., schedule: _Optional[_Union[Schedule, str]] = ..., interval: _Optional[int] = ..., flow: _Optional[_Union[FlowSource, str]] = ..., joints: _Optional[bool] = ..., encodes: _Optional[bool] = ..., start_s: _Optional[float] = ..., end_s: _Optional[float] = ..., fps: _Optional[float] = ..., parts: _Optional[_Iterable[str]] = ..., people: _Optional[_Iterable[int]] = ..., stream: _Optional[int] = ..., deinterlace: _Optional[bool] = ..., assembly: _Optional[_Union[Assembly, str]] = ...) -> None: ...
 
 class ParseVideoResponse(_message.Message):
     __slots__ = ("started", "result", "finished")

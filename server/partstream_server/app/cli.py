@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.errors import BundleError, EngineError, MediaError, OptionError
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_server import __version__
@@ -109,6 +110,10 @@ def parse_command(
         bool | None,
         typer.Option(help="Encode key frames with former ones.  [default: the bundle's]"),
     ] = None,
+    assembly: Annotated[
+        AssemblyKind | None,
+        typer.Option(help="Which rule gives pixels to people.  [default: the bundle's]"),
+    ] = None,
     overlay: Annotated[bool, typer.Option(help="Write the source with its people drawn on it.")] = True,
     skeletons: Annotated[bool, typer.Option("--skeletons", help="Draw joints into the overlay.")] = False,
     render: Annotated[
@@ -148,6 +153,7 @@ def parse_command(
             interval=interval,
             flow=flow,
             encodes=encode,
+            assembly=assembly,
             start_s=start_s,
             end_s=end_s,
             fps=fps,
@@ -246,6 +252,10 @@ def bench_command(
         bool | None,
         typer.Option(help="Encode key frames with former ones.  [default: the bundle's]"),
     ] = None,
+    assembly: Annotated[
+        AssemblyKind | None,
+        typer.Option(help="Which rule gives pixels to people.  [default: the bundle's]"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the pipeline stage by stage, on 1 and 2 threads, at f32 and at automatic precision."""
@@ -261,6 +271,7 @@ def bench_command(
         interval=interval,
         flow=flow,
         encodes=encode,
+        assembly=assembly,
     )
     try:
         report = run_bench(config)

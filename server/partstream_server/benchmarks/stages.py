@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.results_io import ndjson_line
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_server.benchmarks.drawn_clip import write_figures
@@ -50,6 +51,7 @@ class BenchConfig:
     interval: int | None = None
     flow: FlowSource | None = None
     encodes: bool | None = None
+    assembly: AssemblyKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +228,7 @@ def _time_run(
         interval=None if schedule.mode is ScheduleMode.EVERY_FRAME else schedule.interval,
         flow=None if schedule.mode is ScheduleMode.EVERY_FRAME else schedule.flow,
         encodes=schedule.encodes,
+        assembly=config.assembly,
     )
     options = asked.model_copy(update={"max_frames": schedule.interval + 1 + _WARM_UP_FRAMES})
     with MediaParser(video, engine, options) as parser:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from partstream.v1 import results_pb2, service_pb2
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, Mask, ModelInfo, PersonResult, Polygons, VideoInfo
 from partstream_core.rle import Rle
@@ -39,6 +40,11 @@ _POLICIES: Final = {
     service_pb2.POLICY_UNSPECIFIED: Policy.LATEST,
     service_pb2.POLICY_LATEST: Policy.LATEST,
     service_pb2.POLICY_BLOCK: Policy.BLOCK,
+}
+_ASSEMBLIES: Final[dict[int, AssemblyKind | None]] = {
+    service_pb2.ASSEMBLY_UNSPECIFIED: None,
+    service_pb2.ASSEMBLY_GREEDY: AssemblyKind.GREEDY,
+    service_pb2.ASSEMBLY_CRF: AssemblyKind.CRF,
 }
 _FLOWS: Final[dict[int, FlowSource | None]] = {
     service_pb2.FLOW_SOURCE_UNSPECIFIED: None,
@@ -88,6 +94,7 @@ def read_stream_config(message: service_pb2.StreamConfig) -> StreamConfig:
         flow=_flow(message),
         joints=_joints(message),
         encodes=message.encodes if message.HasField("encodes") else None,
+        assembly=_assembly(message),
         policy=_POLICIES[message.policy],
         max_age_ms=message.max_age_ms,
         credits=message.credits,
@@ -115,6 +122,7 @@ def read_parse_options(message: service_pb2.ParseVideoConfig) -> ParseOptions:
             flow=_flow(message),
             joints=_joints(message),
             encodes=message.encodes if message.HasField("encodes") else None,
+            assembly=_assembly(message),
             start_s=message.start_s,
             end_s=message.end_s or None,
             fps=message.fps or None,
@@ -143,6 +151,12 @@ def _flow(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> F
     if message.flow not in _FLOWS:
         raise OptionError(f"there is no source of flow {message.flow}")
     return _FLOWS[message.flow]
+
+
+def _assembly(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> AssemblyKind | None:
+    if message.assembly not in _ASSEMBLIES:
+        raise OptionError(f"there is no assembly {message.assembly}")
+    return _ASSEMBLIES[message.assembly]
 
 
 def _interval(message: service_pb2.StreamConfig | service_pb2.ParseVideoConfig) -> int | None:

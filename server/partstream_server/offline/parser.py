@@ -142,6 +142,7 @@ def session_config(options: ParseOptions, schedule: ScheduleConfig) -> SessionCo
         masks=options.masks,
         joints=options.joints,
         schedule=schedule,
+        assembly=options.assembly,
     )
 
 

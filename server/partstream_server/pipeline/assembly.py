@@ -69,13 +69,52 @@ def assemble(
         mask_threshold: Probability above which a pixel can be a person's.
         min_parts: Share of a person's own mask on which the parsing must see parts.
     """
+    evidence = weigh(inference, mask_threshold=mask_threshold, min_parts=min_parts)
+    return give_away(
+        evidence, width=width, height=height, part_labels=part_labels, mask_threshold=mask_threshold
+    )
+
+
+def weigh(inference: Inference, *, mask_threshold: float, min_parts: float = 0.0) -> Inference:
+    """The candidates that count, with masks that have heard the parsing.
+
+    Args:
+        inference: What the network found.
+        mask_threshold: Probability above which a pixel can be a person's.
+        min_parts: Share of a person's own mask on which the parsing must see parts.
+    """
     inference = _believable(inference, mask_threshold=mask_threshold, min_parts=min_parts)
     masks_Nhw = with_parsing(inference.masks_Nhw, inference.part_probabilities_Phw)
+    return replace(inference, masks_Nhw=masks_Nhw)
+
+
+def give_away(
+    evidence: Inference,
+    *,
+    width: int,
+    height: int,
+    part_labels: Sequence[int],
+    mask_threshold: float,
+    min_share: float = fusion.MIN_SHARE,
+) -> Assembly:
+    """The people of a frame and its maps, each pixel given to the likeliest mask and part.
+
+    Args:
+        evidence: What `weigh` made, or the Instance CRF of that.
+        width: Of the source frame.
+        height: Of the source frame.
+        part_labels: Index into `partstream_core.labels.PARTS` of each channel of the parsing, background
+            first.
+        mask_threshold: Probability above which a pixel can be a person's.
+        min_share: Of a mask that must lie outside the masks of better people.
+    """
+    masks_Nhw, inference = evidence.masks_Nhw, evidence
     inference = replace(inference, part_probabilities_Phw=_inside_people(inference.part_probabilities_Phw))
     fused = fusion.assemble(
         fusion.Instances(masks_Nhw, inference.scores_N),
         inference.part_probabilities_Phw,
         mask_threshold=mask_threshold,
+        min_share=min_share,
     )
     rows = fused.kept[:MAX_PEOPLE]
     map_height, map_width = fused.owner_HW.shape

@@ -110,6 +110,15 @@ class View:
             cv2.resize(self._half, (width // 4, height // 4), interpolation=cv2.INTER_AREA), np.uint8
         )
 
+    def picture(self, size: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """The frame at the size of a map that covers it, RGB, uint8 [*size, 3]."""
+        content_3hw = self.content_of(np.moveaxis(self.quarter_hw3, 2, 0))
+        content_hw3 = np.ascontiguousarray(np.moveaxis(content_3hw, 0, 2))
+        height, width = size
+        if content_hw3.shape[:2] == (height, width):
+            return content_hw3
+        return np.asarray(cv2.resize(content_hw3, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
     @cached_property
     def scene(self) -> SceneView:
         """Description of the frame for scene-cut detection."""

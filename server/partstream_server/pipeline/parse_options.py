@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.errors import OptionError
 from partstream_core.labels import PARTS
 from partstream_core.results import ModelInfo
@@ -55,6 +56,11 @@ class FrameOptions(BaseModel):
     )
     encodes: bool | None = Field(
         default=None, description="Whether key frames are encoded with former ones. [as the bundle says]"
+    )
+    assembly: AssemblyKind | None = Field(
+        default=None,
+        description="Rule by which pixels get people: each by its likeliest mask, or all together. "
+        "[as the bundle says]",
     )
 
 

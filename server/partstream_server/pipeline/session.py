@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from partstream_core import fusion
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.labels import PARTS
 from partstream_core.manifest import Manifest
 from partstream_core.results import FrameResult
@@ -29,7 +31,8 @@ from partstream_core.tracker.config import FRAME_S
 from partstream_core.tracker.snapshot import restored, snapshot
 from partstream_server.engine import Engine
 from partstream_server.media import Frame
-from partstream_server.pipeline.assembly import MAX_PEOPLE, assemble
+from partstream_server.pipeline.assembly import MAX_PEOPLE, give_away, weigh
+from partstream_server.pipeline.crf_assembly import FormerDecision, decide
 from partstream_server.pipeline.encoding import MaskForm, encode_people
 from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
 from partstream_server.pipeline.features import FrameFeatures, make_features
@@ -39,7 +42,7 @@ from partstream_server.pipeline.joints import with_joints
 from partstream_server.pipeline.propagation import Propagation, RecentKeys, Seen
 from partstream_server.pipeline.stage_times import StageClock
 from partstream_server.pipeline.tracking import track
-from partstream_server.pipeline.values import Inference, JointSource, ParsedFrame
+from partstream_server.pipeline.values import Assembly, Inference, JointSource, ParsedFrame
 
 __all__ = [
     "EngineOutputs",
@@ -74,6 +77,8 @@ class SessionConfig:
     """Whether results hold people's joints, where the bundle finds them."""
     schedule: ScheduleConfig | None = None
     """Which frames are key frames; None takes the bundle's schedule."""
+    assembly: AssemblyKind | None = None
+    """Rule by which pixels get people; None takes the bundle's."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
     def __post_init__(self) -> None:
@@ -158,6 +163,8 @@ class Session:
             joints=config.joints,
         )
         self._part_labels = [0, *(PARTS.index(part) for part in manifest.capabilities.parts)]
+        self._assembly = config.assembly or manifest.assembly.kind
+        self._former: FormerDecision | None = None
         self._last_pushed = -1
         self._scene_change = (config.schedule or manifest.schedule).triggers.scene_change
         self._last_index: int | None = None
@@ -263,20 +270,13 @@ class Session:
         """Assemble, track and encode the people of a frame; the stream's frames come in order, each once."""
         clock, frame, inference = self.clock, read.frame, read.inference
         elapsed_s, scene_cut = self._advance(frame), self._starts_scene(read.view.scene)
-        height, width = frame.image.shape[:2]
         with clock.stage("assemble"):
-            assembly = assemble(
-                inference,
-                width=width,
-                height=height,
-                part_labels=self._part_labels,
-                mask_threshold=self._manifest.thresholds.mask,
-                min_parts=MIN_PARTS,
-            )
+            assembly = self._assemble(read, scene_cut=scene_cut)
         with clock.stage("track"):
             assembly, identities = track(self._tracker, assembly, elapsed_s=elapsed_s, scene_cut=scene_cut)
         if read.joints is not None:
             with clock.stage("assemble"):
+                height, width = frame.image.shape[:2]
                 assembly = with_joints(assembly, read.joints, width=width, height=height)
         with clock.stage("encode"):
             people = encode_people(assembly.people, identities, assembly.maps, self._config.masks)
@@ -290,6 +290,35 @@ class Session:
         result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
         embeddings = tuple(person.embedding_D for person in assembly.people)
         return ParsedFrame(result, assembly.maps, embeddings)
+
+    def _assemble(self, read: FrameInference, *, scene_cut: bool) -> Assembly:
+        """Give the pixels of a frame to its people, by the rule that the stream asks for."""
+        height, width = read.frame.image.shape[:2]
+        threshold = self._manifest.thresholds.mask
+        evidence = weigh(read.inference, mask_threshold=threshold, min_parts=MIN_PARTS)
+        min_share = fusion.MIN_SHARE
+        if self._assembly is AssemblyKind.CRF:
+            settings = self._manifest.assembly.crf
+            decision = decide(
+                evidence,
+                read.view.picture(evidence.masks_Nhw.shape[1:]),
+                width=width,
+                height=height,
+                mask_threshold=threshold,
+                settings=settings,
+                grey_hw=read.view.content_of(read.view.half_grey_hw) if settings.temporal else None,
+                former=None if scene_cut else self._former,
+            )
+            evidence, self._former = decision.evidence, decision.former
+            min_share = 0.0  # doubles are gone
+        return give_away(
+            evidence,
+            width=width,
+            height=height,
+            part_labels=self._part_labels,
+            mask_threshold=threshold,
+            min_share=min_share,
+        )
 
 
 def warm_up(engine: Engine, *, width: int = 1280, height: int = 720) -> None:

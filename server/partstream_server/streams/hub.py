@@ -200,6 +200,7 @@ class StreamHub:
                 encodes=config.encodes,
                 live=True,
             ),
+            assembly=config.assembly,
         )
         if resumption is None:
             return Session(manifest, wanted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.errors import MediaError, OptionError
 from partstream_core.results import FrameResult, ModelInfo
 from partstream_core.schedule import FlowSource, ScheduleMode
@@ -54,6 +55,8 @@ class StreamConfig:
     """Source of the flow from a frame to its key frame; None leaves it to the bundle."""
     encodes: bool | None = None
     """Whether key frames are encoded with former ones; None leaves it to the bundle."""
+    assembly: AssemblyKind | None = None
+    """Rule by which pixels get people; None leaves it to the bundle."""
     interval: int | None = None
     """A key frame at least every so many frames; None leaves it to the bundle."""
     policy: Policy = Policy.LATEST

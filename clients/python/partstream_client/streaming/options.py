@@ -9,6 +9,7 @@ from partstream_client.streaming.ledger import Policy
 
 Masks: TypeAlias = Literal["rle", "polygons", "none"]
 FlowName: TypeAlias = Literal["network", "dis", "codec", "none"]
+AssemblyName: TypeAlias = Literal["greedy", "crf"]
 ScheduleName: TypeAlias = Literal["every-frame", "causal", "paper", "adaptive"]
 
 
@@ -40,6 +41,8 @@ class StreamOptions:
     """Source of the flow from a frame to its key frame; None takes the bundle's."""
     encodes: bool | None = None
     """Whether key frames are encoded with former ones; None takes the bundle's."""
+    assembly: AssemblyName | None = None
+    """Rule by which pixels get people; None takes the bundle's."""
     frame_rate: float | None = None
     """Gives frames without a time of their own one, by their number; None takes the time they come in."""
     encoding: Encoding | Literal["jpeg", "raw", "png"] = Encoding.JPEG
@@ -55,13 +58,8 @@ class StreamOptions:
     def __post_init__(self) -> None:
         Policy(self.policy)
         Encoding(self.encoding)
-        if self.masks not in {"rle", "polygons", "none"}:
-            raise ValueError(f"masks must be rle, polygons or none, got {self.masks!r}")
-        if self.schedule not in {None, "every-frame", "causal", "adaptive"}:
-            raise ValueError(f"schedule must be every-frame, causal or adaptive, got {self.schedule!r}")
+        self._check_names()
         check_interval(self.interval)
-        if self.flow not in {None, *get_args(FlowName)}:
-            raise ValueError(f"flow must be one of {', '.join(get_args(FlowName))}, got {self.flow!r}")
         if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
             raise ValueError(f"score_threshold must be in [0, 1], got {self.score_threshold}")
         if self.every < 1:
@@ -74,6 +72,16 @@ class StreamOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+
+    def _check_names(self) -> None:
+        if self.masks not in {"rle", "polygons", "none"}:
+            raise ValueError(f"masks must be rle, polygons or none, got {self.masks!r}")
+        if self.schedule not in {None, "every-frame", "causal", "adaptive"}:
+            raise ValueError(f"schedule must be every-frame, causal or adaptive, got {self.schedule!r}")
+        if self.flow not in {None, *get_args(FlowName)}:
+            raise ValueError(f"flow must be one of {', '.join(get_args(FlowName))}, got {self.flow!r}")
+        if self.assembly not in {None, *get_args(AssemblyName)}:
+            raise ValueError(f"assembly must be greedy or crf, got {self.assembly!r}")
 
 
 def check_interval(interval: int | None) -> None:

@@ -17,7 +17,14 @@ from partstream_client.streaming.answers import (
 )
 from partstream_client.streaming.images import Payload
 from partstream_client.streaming.ledger import Entry, Policy
-from partstream_client.streaming.options import FlowName, Masks, ScheduleName, StreamOptions, check_interval
+from partstream_client.streaming.options import (
+    AssemblyName,
+    FlowName,
+    Masks,
+    ScheduleName,
+    StreamOptions,
+    check_interval,
+)
 from partstream_core.results import (
     FrameResult,
     JointResult,
@@ -42,6 +49,11 @@ _FLOWS: dict[FlowName | None, service_pb2.FlowSource] = {
     "codec": service_pb2.FLOW_SOURCE_CODEC,
     "none": service_pb2.FLOW_SOURCE_NONE,
 }
+_ASSEMBLIES: dict[AssemblyName | None, service_pb2.Assembly] = {
+    None: service_pb2.ASSEMBLY_UNSPECIFIED,
+    "greedy": service_pb2.ASSEMBLY_GREEDY,
+    "crf": service_pb2.ASSEMBLY_CRF,
+}
 _SCHEDULES: dict[ScheduleName | None, service_pb2.Schedule] = {
     None: service_pb2.SCHEDULE_UNSPECIFIED,
     "every-frame": service_pb2.SCHEDULE_EVERY_FRAME,
@@ -60,6 +72,7 @@ def config_message(options: StreamOptions, token: bytes) -> service_pb2.StreamPa
         masks=_MASKS[options.masks],
         joints=options.joints,
         encodes=options.encodes,
+        assembly=_ASSEMBLIES[options.assembly],
         policy=_POLICIES[Policy(options.policy)],
         max_age_ms=round(options.max_age_ms or 0),
         credits=options.max_in_flight or 0,
@@ -95,6 +108,7 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
     schedule: ScheduleName | None = None,
     interval: int | None = None,
     flow: FlowName | None = None,
+    assembly: AssemblyName | None = None,
     start_s: float = 0.0,
     end_s: float = 0.0,
     fps: float = 0.0,
@@ -116,6 +130,8 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
         raise ValueError(f"schedule must be one of {', '.join(map(str, _SCHEDULES))}, got {schedule!r}")
     if flow not in _FLOWS:
         raise ValueError(f"flow must be one of {', '.join(map(str, _FLOWS))}, got {flow!r}")
+    if assembly not in _ASSEMBLIES:
+        raise ValueError(f"assembly must be one of {', '.join(map(str, _ASSEMBLIES))}, got {assembly!r}")
     check_interval(interval)
     config = service_pb2.ParseVideoConfig(
         score_threshold=score_threshold,
@@ -126,6 +142,7 @@ def video_config_message(  # noqa: PLR0913 - the options of a request
         encodes=encodes,
         schedule=_SCHEDULES[schedule],
         flow=_FLOWS[flow],
+        assembly=_ASSEMBLIES[assembly],
         interval=interval or 0,
         start_s=start_s,
         end_s=end_s,

@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_evaluation.composite.evaluate import CompositeReport, evaluate
 from partstream_evaluation.evaluate.runner import (
     EvaluationError,
     PartstreamCommand,
     find_executable,
-    schedule_options,
+    parse_options,
 )
 from partstream_evaluation.report.collect import Collector
 from partstream_evaluation.report.page import write_page
@@ -36,6 +37,9 @@ def composite_command(
     flow: Annotated[
         FlowSource | None, typer.Option(help="What tells how frames moved against their key frames.")
     ] = None,
+    assembly: Annotated[
+        AssemblyKind | None, typer.Option(help="Which rule gives pixels to people: greedy or crf.")
+    ] = None,
     clips: Annotated[
         Path | None, typer.Option(file_okay=False, help="Keep the clips here for the next time.")
     ] = None,
@@ -50,7 +54,7 @@ def composite_command(
     console = Console(stderr=True)
     try:
         command = PartstreamCommand(
-            find_executable(partstream), bundle, schedule_options(schedule, interval, flow)
+            find_executable(partstream), bundle, parse_options(schedule, interval, flow, assembly)
         )
         with console.status(f"making the clips and parsing them with {command.executable}"):
             collector = Collector() if report_file is not None else None

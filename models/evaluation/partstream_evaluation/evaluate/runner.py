@@ -60,9 +60,14 @@ class PartstreamCommand:
         return self.parse(photos, output, "--independent")
 
 
-def schedule_options(schedule: str | None, interval: int | None, flow: str | None = None) -> tuple[str, ...]:
-    """The schedule as `partstream parse` takes it."""
-    given = {"--schedule": schedule, "--interval": interval, "--flow": flow}
+def parse_options(
+    schedule: str | None = None,
+    interval: int | None = None,
+    flow: str | None = None,
+    assembly: str | None = None,
+) -> tuple[str, ...]:
+    """Schedule and assembly as `partstream parse` takes them."""
+    given = {"--schedule": schedule, "--interval": interval, "--flow": flow, "--assembly": assembly}
     return tuple(word for name, value in given.items() if value is not None for word in (name, str(value)))
 
 

@@ -15,7 +15,7 @@ from partstream_evaluation.evaluate.runner import (
     EvaluationError,
     PartstreamCommand,
     find_executable,
-    schedule_options,
+    parse_options,
 )
 from partstream_evaluation.keypoints.evaluate import JointsReport, evaluate
 
@@ -41,7 +41,7 @@ def joints_command(
     console = Console(stderr=True)
     try:
         command = PartstreamCommand(
-            find_executable(partstream), bundle, schedule_options(schedule, interval, flow)
+            find_executable(partstream), bundle, parse_options(schedule, interval, flow)
         )
         with console.status(f"parsing {clip} with {command.executable}"):
             report = evaluate(clip, teacher, command, least_score=least_score)

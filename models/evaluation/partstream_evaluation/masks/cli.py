@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from partstream_core.assembly_config import AssemblyKind
 from partstream_core.schedule import FlowSource, ScheduleMode
 from partstream_evaluation.evaluate.runner import (
     EvaluationError,
     PartstreamCommand,
     find_executable,
-    schedule_options,
+    parse_options,
 )
 from partstream_evaluation.masks.evaluate import MasksReport, evaluate
 from partstream_evaluation.report.page import write_pictures_page
@@ -43,6 +44,9 @@ def masks_command(
     flow: Annotated[
         FlowSource | None, typer.Option(help="What tells how frames moved against their key frames.")
     ] = None,
+    assembly: Annotated[
+        AssemblyKind | None, typer.Option(help="Which rule gives pixels to people: greedy or crf.")
+    ] = None,
     report_file: Annotated[
         Path | None, typer.Option("--report", dir_okay=False, help="Write an HTML page of the worst ten.")
     ] = None,
@@ -51,7 +55,7 @@ def masks_command(
     console = Console(stderr=True)
     try:
         command = PartstreamCommand(
-            find_executable(partstream), bundle, schedule_options(schedule, interval, flow)
+            find_executable(partstream), bundle, parse_options(schedule, interval, flow, assembly)
         )
         with console.status(f"parsing the pictures of {truth} with {command.executable}"):
             report = evaluate(truth, command, as_clips=clips, turn=turn)

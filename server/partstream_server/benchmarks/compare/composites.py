@@ -119,14 +119,14 @@ def _count(tally: Tally, run: ClipRun, overlaps: ClipOverlaps, truth: ClipTruth,
     tally.overlaps.append(overlaps)
     for true_HW, found_HW in zip(truth.parts_THW, run.parts_THW, strict=True):
         tally.confusion_CC += confusion_matrix(true_HW, found_HW)
-    for changed in _flickers(run, truth, flows):
+    for changed in flickers(run.parts_THW, truth, flows):
         tally.flicker += changed
 
 
-def _flickers(run: ClipRun, truth: ClipTruth, flows_THW2: Flows) -> Iterator[Changes]:
+def flickers(found_THW: npt.NDArray[np.uint8], truth: ClipTruth, flows_THW2: Flows) -> Iterator[Changes]:
     """Changes from each frame to the next, where person and part are, by the truth, what they were."""
     who_THW = truth.instances_THW.astype(np.int64) * NUM_PARTS + truth.parts_THW
     who_THW[truth.parts_THW == 0] = 0
     for number, flow_HW2 in enumerate(flows_THW2, start=1):
         counted_HW = steady(who_THW[number], who_THW[number - 1], flow_HW2)
-        yield changes(run.parts_THW[number], run.parts_THW[number - 1], flow_HW2, counted_HW)
+        yield changes(found_THW[number], found_THW[number - 1], flow_HW2, counted_HW)
