@@ -40,6 +40,8 @@ class CrfConfig:
     spatial: float = 2.0
     box: float = 1.0
     global_: float = 1.0
+    global_term: bool = True
+    """Without it only the box term is left (table 1); background then has a box that is the whole picture."""
     num_iterations: int = 5
     radius: int = 8
     """Of the window: 8 is 17x17 pixels."""
@@ -82,9 +84,12 @@ class InstanceCrf(nn.Module):
     def unary(self, parts_PHW: Tensor, boxes_D4: Tensor, scores_D: Tensor) -> Tensor:
         """ln(w1 box + w2 global + epsilon) of each label (eqs. 1-3), [L, H, W]."""
         box_weight, global_weight = self.unary_weights.clamp(min=0)
-        background_1HW = global_weight * parts_PHW[:1]
         inside_DHW = inside_boxes(boxes_D4, parts_PHW.shape[1:]).to(parts_PHW.dtype)
-        shares_DHW = box_weight * scores_D[:, None, None] * inside_DHW + global_weight
+        shares_DHW = box_weight * scores_D[:, None, None] * inside_DHW
+        if self.config.global_term:
+            background_1HW, shares_DHW = global_weight * parts_PHW[:1], shares_DHW + global_weight
+        else:
+            background_1HW = box_weight * parts_PHW[:1]
         people_DPHW = shares_DHW[:, None] * parts_PHW[None, 1:]
         potentials_LHW = torch.cat([background_1HW, people_DPHW.flatten(0, 1)])
         return (potentials_LHW + EPSILON).log()

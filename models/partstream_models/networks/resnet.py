@@ -1,4 +1,4 @@
-"""ResNet-50 and -101 with frozen batch norm and a dilated last stage.
+"""ResNet-50 and -101 with frozen batch norm and a dilated last stage, or two.
 
 The paper puts the stride of a block on its first 1x1 convolution; torchvision's published weights put it on
 the 3x3. Both have the same tensors, so `ResNetConfig.stride_on_3x3` selects one.
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 EXPANSION = 4
-_STRIDES = (1, 2, 2, 1)
+_STRIDES = {16: (1, 2, 2, 1), 8: (1, 2, 1, 1)}
+"""Of the stages, by the stride of the last one's output."""
 _RESIDUAL_SHARE = 0.25
 """Weight of a residual branch before pretrained norms are loaded: frozen norms cannot learn to damp it."""
 
@@ -29,8 +30,12 @@ class ResNetConfig:
     """Channels of the stem; the last stage has 32 times as many."""
     stride_on_3x3: bool = False
     """Put a block's stride on its 3x3 convolution (torchvision's weights) or on its first 1x1 (the paper)."""
+    out_stride: int = 16
+    """Of the last stage: 16, or 8 with the last two stages dilated."""
 
     def __post_init__(self) -> None:
+        if self.out_stride not in _STRIDES:
+            raise ValueError(f"out_stride must be 16 or 8, got {self.out_stride}")
         if min(self.blocks) < 1 or self.width < 1:
             raise ValueError(f"cannot build a ResNet of {self.blocks} blocks and width {self.width}")
 
@@ -50,7 +55,7 @@ class ResNetTaps(NamedTuple):
     stem: Tensor
     """After the max-pool, [B, width, H/4, W/4]."""
     last: Tensor
-    """[B, 32 * width, H/16, W/16]."""
+    """[B, 32 * width, H/16, W/16], or H/8, W/8."""
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
@@ -96,7 +101,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The trunk at output stride 16: the last stage is dilated instead of strided."""
+    """The trunk at output stride 16 or 8: the last stages are dilated instead of strided."""
 
     def __init__(self, config: ResNetConfig = RESNET50) -> None:
         super().__init__()
@@ -104,17 +109,21 @@ class ResNet(nn.Module):
         self.stem_conv = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
         self.stem_norm = FrozenBatchNorm(config.width)
         self.pool = nn.MaxPool2d(3, 2, 1)
-        in_channels, stages = config.width, []
-        for index, (num_blocks, stride) in enumerate(zip(config.blocks, _STRIDES, strict=True)):
+        in_channels, stages, dilation_before = config.width, [], 1
+        for index, (num_blocks, stride) in enumerate(
+            zip(config.blocks, _STRIDES[config.out_stride], strict=True)
+        ):
             channels, rows = config.width * 2**index, []
+            dilation_after = dilation_before * (2 if index > 0 and stride == 1 else 1)
             for number in range(num_blocks):
-                # the first block reads the undilated stage before it
-                dilation = 2 if index == len(_STRIDES) - 1 and number else 1
+                # the first block reads the stage before it, which is less dilated
+                dilation = dilation_after if number else dilation_before
                 first = stride if number == 0 else 1
                 strides = (1, first) if config.stride_on_3x3 else (first, 1)
                 rows.append(Bottleneck(in_channels, channels, strides=strides, dilation=dilation))
                 in_channels = channels * EXPANSION
             stages.append(nn.Sequential(*rows))
+            dilation_before = dilation_after
         self.stages = nn.ModuleList(stages)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -43,6 +43,8 @@ class FitConfig:
     drops: tuple[float, ...] = ()
     """Shares of the steps after each of which the learning rate is `drop_factor` of what it was."""
     drop_factor: float = 0.1
+    power: float = 0.0
+    """Of the polynomial policy, (1 - step / num_steps) ** power; 0 leaves it out."""
     optimiser: Optimiser = Optimiser.SGD
     weight_decay: float = 1e-4
     clip_norm: float = 5.0
@@ -62,7 +64,8 @@ class FitConfig:
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         dropped = sum(step >= drop * self.num_steps for drop in self.drops)
-        return float(self.learning_rate * self.drop_factor**dropped)
+        left = 1 - step / self.num_steps
+        return float(self.learning_rate * self.drop_factor**dropped * left**self.power)
 
 
 class Task(Protocol):

@@ -10,7 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_core.assembly_config import AssemblyKind
+from partstream_evaluation.evaluate.runner import (
+    EvaluationError,
+    PartstreamCommand,
+    find_executable,
+    parse_options,
+)
 from partstream_evaluation.rendered.evaluate import RenderedReport, evaluate
 from partstream_evaluation.report.collect import Collector
 from partstream_evaluation.report.page import write_page
@@ -21,6 +27,9 @@ def rendered_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     partstream: Annotated[str | None, typer.Option(help="The partstream command to measure.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle it runs; by default its own.")] = None,
+    assembly: Annotated[
+        AssemblyKind | None, typer.Option(help="Which rule gives pixels to people: greedy or crf.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many pictures.")] = None,
     report_file: Annotated[
         Path | None, typer.Option("--report", dir_okay=False, help="Write an HTML page to look at.")
@@ -29,7 +38,7 @@ def rendered_command(
     """Rendered people in extreme poses: masks, parts, people and joints; by pose, age, build, skin tone."""
     console = Console(stderr=True)
     try:
-        command = PartstreamCommand(find_executable(partstream), bundle)
+        command = PartstreamCommand(find_executable(partstream), bundle, parse_options(assembly=assembly))
         collector = Collector() if report_file is not None else None
         with console.status(f"parsing the pictures of {benchmark} with {command.executable}"):
             report = evaluate(benchmark, command, limit=limit, collector=collector)
