@@ -190,6 +190,28 @@ def test_both_wires_take_a_schedule(client: Client, data_dir: Path) -> None:
         assert "".join("K" if frame.key_frame else "-" for frame in frames) == "K--K--K"
 
 
+def test_every_wire_takes_a_rule_of_assembly(
+    client: Client, data_dir: Path, footage: list[TimedFrame]
+) -> None:
+    path = data_dir / "videos" / "05_default_juggle.mp4"
+    children = footage[0]
+    masks: dict[str, list[Pixels]] = {}
+    for rule in ("greedy", "crf"):
+        streamed = next(iter(client.stream_video(path, max_frames=1, assembly=rule)))
+        posted = next(iter(client.iter_frames(path, max_frames=1, assembly=rule)))
+        options = StreamOptions(policy="block", schedule="every-frame", assembly=rule)
+        live = next(iter(client.stream([children], options)))
+        assert isinstance(live, LiveFrame) and streamed.people and live.people
+        assert [person.identity for person in streamed.people] == [
+            person.identity for person in posted.people
+        ]
+        for one, other in zip(streamed.people, posted.people, strict=True):
+            np.testing.assert_array_equal(one.mask, other.mask)
+        masks[rule] = [np.sum([person.mask for person in each.people], axis=0) for each in (streamed, live)]
+    for greedy, crf in zip(masks["greedy"], masks["crf"], strict=True):
+        assert 0 < np.count_nonzero(greedy != crf) < 0.2 * np.count_nonzero(greedy)
+
+
 def test_what_is_no_video_is_refused_with_the_same_code_on_both_wires(client: Client) -> None:
     for ask in (client.stream_video, client.iter_frames):
         with pytest.raises(Exception, match="not_a_video") as caught:

@@ -93,6 +93,8 @@ def test_options_choose_what_is_parsed_and_written(clip: Path, tmp_path: Path) -
         "--no-part-maps",
         "--score-threshold",
         0.2,
+        "--assembly",
+        "crf",
     ]
     assert partstream("parse", clip, "-o", tmp_path, *options).returncode == 0
     folder = tmp_path / "walkers"
