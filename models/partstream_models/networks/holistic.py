@@ -32,7 +32,10 @@ from partstream_models.networks.resnet import ResNet, ResNetConfig
 class PartModuleConfig:
     """Trunk, grids and widths."""
 
-    trunk: ResNetConfig = field(default_factory=lambda: ResNetConfig(blocks=(3, 4, 23, 3), out_stride=8))
+    trunk: ResNetConfig = field(
+        default_factory=lambda: ResNetConfig(blocks=(3, 4, 23, 3), out_stride=8, stride_on_3x3=True)
+    )
+    """Strides where torchvision's weights have them, whether or not a run starts from these."""
     grids: tuple[int, ...] = (1, 2, 3, 6)
     """Cells across and down of the pooled features; the features themselves are the fifth scale."""
     channels: int = 512

@@ -121,11 +121,7 @@ class HolisticRecipe:
         for option, path in (("--dla", options.dla), ("--flownet", options.flownet)):
             if path is not None:
                 raise ValueError(f"{self.name} starts from none of {option}'s weights: leave it out")
-        config = self.network
-        if options.resnet is not None:
-            trunk = replace(config.parts.trunk, stride_on_3x3=True)
-            config = replace(config, parts=replace(config.parts, trunk=trunk))
-        network = Holistic(config)
+        network = Holistic(self.network)
         if options.resnet is not None:
             load_resnet(network.parts.trunk, options.resnet)
         return network
