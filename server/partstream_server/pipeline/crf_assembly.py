@@ -139,9 +139,12 @@ def _people_potentials(
 def _masks_of(people_Lhw: FloatArray) -> FloatArray:
     """Masks, [N, h, w]: of each person against background alone, which leaves the order of people as it is.
 
-    Who has hardly a chance in a cell has no mask there.
+    Mean field is sure of nearly every cell. Interpolated, such masks would have the map's cells for an outline,
+    so odds are softened, which moves no cell to the other side. Who has hardly a chance in a cell has no mask
+    there.
     """
-    masks_Nhw = people_Lhw[1:] / np.maximum(people_Lhw[1:] + people_Lhw[:1], EPSILON)
+    soft_Lhw = np.sqrt(np.maximum(people_Lhw, EPSILON))
+    masks_Nhw = soft_Lhw[1:] / (soft_Lhw[1:] + soft_Lhw[:1])
     masks_Nhw[people_Lhw[1:] < _LEAST_CHANCE * people_Lhw.max(axis=0)] = 0
     return np.asarray(masks_Nhw, np.float32)
 
