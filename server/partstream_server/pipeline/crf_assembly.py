@@ -139,7 +139,7 @@ def _people_potentials(
 def _masks_of(people_Lhw: FloatArray) -> FloatArray:
     """Masks, [N, h, w]: of each person against background alone, which leaves the order of people as it is.
 
-    Mean field is sure of nearly every cell. Interpolated, such masks would have the map's cells for an outline,
+    Mean field is sure of nearly every cell. Interpolated, such masks would have an outline along the cells,
     so odds are softened, which moves no cell to the other side. Who has hardly a chance in a cell has no mask
     there.
     """
