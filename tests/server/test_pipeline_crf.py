@@ -199,12 +199,14 @@ def test_a_person_reaches_beyond_the_box_only_by_the_global_term() -> None:
     boxes = inference.boxes_N4.copy()
     boxes[0] = 0, 0, WIDTH / 2, HEIGHT
     inference = replace(inference, boxes_N4=boxes)
-    reached = []
+    reached, stayed = [], []
     for anywhere in (0.0, 1.0):
         config = CrfSettings(unary=Unary.BOXES, anywhere=anywhere, bilateral=0.0)
         mask_hw = decided(inference, picture, config).evidence.masks_Nhw[0]
         reached.append(np.count_nonzero(mask_hw[:, 16:] > 0.5))
+        stayed.append(np.count_nonzero(mask_hw[:, :14] < 0.5))
     assert reached[0] == 0 < reached[1]
+    assert min(stayed) > 0, "background is a label in boxes, too"
 
 
 def test_a_border_moves_to_the_edge_of_the_picture() -> None:

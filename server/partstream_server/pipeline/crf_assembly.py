@@ -129,6 +129,8 @@ def _people_potentials(
         inside_Nhw = _inside_boxes(evidence.boxes_N4, map_size, size)
         share_Nhw = (settings.evidence * evidence.scores_N)[:, None, None] * inside_Nhw
         potentials_Lhw[1:] += share_Nhw * something_hw
+        if settings.anywhere == 0:  # the box term alone: background has a box that is the whole frame
+            potentials_Lhw[0] = settings.evidence * nothing_hw
         return potentials_Lhw
     masks_Nhw = _to_even_odds(evidence.masks_Nhw, mask_threshold)
     potentials_Lhw[0] += settings.evidence * (1 - masks_Nhw.max(axis=0, initial=0))
