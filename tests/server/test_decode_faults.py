@@ -16,6 +16,7 @@ from partstream_core.errors import MediaError, NoFramesError, NotAVideoError, Tr
 from partstream_core.results import VideoInfo
 from partstream_server.media import Frame, MediaLimits, jpeg, open_video
 from partstream_server.media.frame import Image
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.streams.pixels import to_pixels
 from tests.server import faulty_media as faulty
@@ -252,7 +253,7 @@ def test_an_animation_does_not_show_the_picture_for_those_without_animations(tmp
 
 def test_one_frame_an_hour_is_written_with_its_times(tmp_path: Path) -> None:
     path = tmp_path / "slow.mp4"
-    with VideoWriter(path, width=64, height=48, frame_rate=1 / 3600) as writer:
+    with VideoWriter(path, VideoSpec(width=64, height=48, frame_rate=1 / 3600)) as writer:
         for hour in range(3):
             writer.write(picture(), time_s=3600.0 * hour, duration_s=3600.0)
     with open_video(path) as reader:

@@ -56,8 +56,8 @@ def finished(server: Running, job_id: str, headers: dict[str, str] | None = None
 @pytest.fixture(scope="module")
 def done(shared_server: Running) -> dict[str, Any]:
     """A job with all outputs that is over."""
-    job = submit(shared_server, WALKERS, outputs="ndjson,json,mp4,zip,webm", every=2)
-    names = ["ndjson", "json", "mp4", "zip", "webm"]
+    job = submit(shared_server, WALKERS, outputs="ndjson,json,mp4,zip,webm,mov", every=2)
+    names = ["ndjson", "json", "mp4", "zip", "webm", "mov"]
     assert (job["state"], job["outputs"], job["results"]) == ("queued", names, {})
     return finished(shared_server, job["id"])
 

@@ -79,7 +79,10 @@ def test_a_squeezed_clip_has_the_masks_of_the_whole_one(engine: Engine, data_dir
     assert (whole & squeezed).sum() / (whole | squeezed).sum() > 0.97
 
 
-@pytest.mark.parametrize(("accept", "width", "aspect"), [("video/mp4", 64, 2.0), ("video/webm", 128, 1.0)])
+@pytest.mark.parametrize(
+    ("accept", "width", "aspect"),
+    [("video/mp4", 64, 2.0), ("video/webm", 128, 1.0), ("video/quicktime", 128, 1.0)],
+)
 def test_rendered_videos_are_shown_in_the_same_shape(
     server: Running, accept: str, width: int, aspect: float
 ) -> None:

@@ -14,7 +14,8 @@ from av.audio.stream import AudioStream
 
 from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.media import open_video
-from partstream_server.media.cutout_writer import CutoutWriter
+from partstream_server.media.cutout_writer import MOV, WEBM, AlphaForm, CutoutWriter
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from tests.server.media_fixtures import picture
 from tests.server.running_server import Running
@@ -59,15 +60,14 @@ def film(codec: str, form: str, *, late_s: float = 0.0, seconds: float = 2.0) ->
 
 def drawn(source: Path, target: Path, *, num_frames: int | None = None) -> Path:
     """The frames of a source as an overlay video has them, with its sound."""
-    with open_video(source) as reader:
-        info = reader.info
-        with VideoWriter(
-            target, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=source
-        ) as writer:
-            for frame in reader:
-                if frame.index == num_frames:
-                    break
-                writer.write(frame.image, time_s=frame.time_s, duration_s=frame.duration_s)
+    with (
+        open_video(source) as reader,
+        VideoWriter(target, VideoSpec.of(reader.info, pixel_aspect=1.0, sound=source)) as writer,
+    ):
+        for frame in reader:
+            if frame.index == num_frames:
+                break
+            writer.write(frame.image, time_s=frame.time_s, duration_s=frame.duration_s)
     return target
 
 
@@ -148,9 +148,8 @@ def test_sound_that_is_damaged_costs_no_frame(tmp_path: Path, damage: Callable[[
 
 
 def test_a_video_without_sound_stays_without(tmp_path: Path) -> None:
-    with VideoWriter(
-        tmp_path / "drawn.mp4", width=64, height=48, frame_rate=25, sound=tmp_path / "missing"
-    ) as writer:
+    spec = VideoSpec(width=64, height=48, frame_rate=25, sound=tmp_path / "missing")
+    with VideoWriter(tmp_path / "drawn.mp4", spec) as writer:
         writer.write(picture(), time_s=0.0)
     with av.open(str(tmp_path / "drawn.mp4")) as container:
         assert not container.streams.audio
@@ -162,43 +161,59 @@ def test_the_service_keeps_the_sound_with_passed_over_frames_too(server: Running
     assert beep_s(tmp_path / "overlay.mp4") == pytest.approx(BEEP_S, abs=0.02)
 
 
-def alphas(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """Opacity of the frames of a WebM."""
+def with_alpha(path: Path) -> list[npt.NDArray[np.uint8]]:
+    """The frames of a cutout, RGBA."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        assert stream.metadata.get("ALPHA_MODE", stream.metadata.get("alpha_mode")) == "1"
-        decoder = av.CodecContext.create("libvpx-vp9", "r")
-        frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
-    return [np.asarray(frame.to_ndarray(format="rgba")[..., 3], np.uint8) for frame in frames]
+        if container.format.name.startswith("matroska"):
+            assert stream.metadata.get("ALPHA_MODE", stream.metadata.get("alpha_mode")) == "1"
+            decoder = av.CodecContext.create("libvpx-vp9", "r")
+            frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+        else:
+            frames = list(container.decode(stream))
+    return [
+        np.asarray(frame.to_ndarray(format="rgba", src_colorspace=frame.colorspace), np.uint8)
+        for frame in frames
+    ]
 
 
 @pytest.mark.parametrize("codec", ["aac", "libopus"])
-def test_a_cutout_is_transparent_where_nobody_is_and_has_the_sound(tmp_path: Path, codec: str) -> None:
-    source, target = tmp_path / "source.mkv", tmp_path / "cutout.webm"
+@pytest.mark.parametrize(("form", "sound"), [(WEBM, "opus"), (MOV, "aac")])
+def test_a_cutout_is_transparent_where_nobody_is_and_has_the_sound(
+    tmp_path: Path, codec: str, form: AlphaForm, sound: str
+) -> None:
+    source, target = tmp_path / "source.mkv", tmp_path / f"cutout.{form.container}"
     source.write_bytes(film(codec, "matroska"))
     alpha = np.zeros((47, 63), np.uint8)
     alpha[10:30, 20:40] = 255
-    with CutoutWriter(target, width=63, height=47, frame_rate=25, sound=source) as writer:
-        for index in range(50):
-            writer.write(picture()[:47, :63], alpha, time_s=index / 25, duration_s=1 / 25)
+    image = np.full((47, 63, 3), (200, 40, 90), np.uint8)
+    times_s = [(index + 0.4 * (index % 3)) / 25 for index in range(50)]
+    with CutoutWriter(target, VideoSpec(width=63, height=47, frame_rate=25, sound=source), form) as writer:
+        for time_s in times_s:
+            writer.write(image, alpha, time_s=time_s, duration_s=1 / 25)
         with pytest.raises(ValueError, match="63x47"):
             writer.write(picture(), np.zeros((48, 64), np.uint8), time_s=3.0)
-    found = alphas(target)
+    found = with_alpha(target)
     assert len(found) == 50
     for seen in found:
-        assert seen.shape == (48, 64)
-        assert seen[14:26, 24:36].min() > 240
-        assert seen[:, :12].max() < 16
+        assert seen.shape == (48, 64, 4)
+        assert seen[14:26, 24:36, 3].min() > 240
+        assert seen[:, :12, 3].max() < 16
+        assert np.abs(seen[14:26, 24:36, :3].astype(int) - image[0, 0]).max() <= 3
     with av.open(str(target)) as container:
-        assert container.streams.audio[0].codec.canonical_name == "opus"
+        frames = list(container.decode(video=0))
+        assert container.streams.audio[0].codec.canonical_name == sound
+    seen_s = [float((frame.pts or 0) * (frame.time_base or 0)) for frame in frames]
+    assert seen_s == pytest.approx(times_s, abs=1 / 1000)
     assert beep_s(target) == pytest.approx(BEEP_S, abs=0.02)
 
 
-def test_the_service_cuts_people_out(server: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("media_type", "name"), [("video/webm", "c.webm"), ("video/quicktime", "c.mov")])
+def test_the_service_cuts_people_out(server: Running, tmp_path: Path, media_type: str, name: str) -> None:
     write_figures(tmp_path / "clip.mp4", width=640, height=360, num_frames=4)
-    answer = server.parse((tmp_path / "clip.mp4").read_bytes(), "video/webm", every=2)
-    assert answer.headers["content-type"] == "video/webm"
-    (tmp_path / "cutout.webm").write_bytes(answer.content)
-    found = alphas(tmp_path / "cutout.webm")
+    answer = server.parse((tmp_path / "clip.mp4").read_bytes(), media_type, every=2)
+    assert answer.headers["content-type"] == media_type
+    (tmp_path / name).write_bytes(answer.content)
+    found = with_alpha(tmp_path / name)
     assert len(found) == 4
-    assert all(0.01 < (seen > 128).mean() < 0.5 for seen in found)
+    assert all(0.01 < (seen[..., 3] > 128).mean() < 0.5 for seen in found)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from partstream_server.app.cli import app
 from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.media import open_video
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from tests.server.media_fixtures import image
 
@@ -49,7 +50,7 @@ def test_a_sheet_shows_pixels_that_are_not_square_as_they_are_meant(tmp_path: Pa
     with (
         open_video(tmp_path / "wide.mp4") as reader,
         VideoWriter(
-            tmp_path / "narrow.mp4", width=320, height=360, frame_rate=25, pixel_aspect=2.0
+            tmp_path / "narrow.mp4", VideoSpec(width=320, height=360, frame_rate=25, pixel_aspect=2.0)
         ) as writer,
     ):
         for frame in reader:
@@ -102,7 +103,7 @@ def test_what_is_wrong_is_said_in_a_line(
 
 def test_the_command_cuts_people_out(tmp_path: Path) -> None:
     write_figures(tmp_path / "clip.mp4", width=640, height=360, num_frames=4)
-    for form in ("png", "webm"):
+    for form in ("png", "webm", "mov"):
         done = CliRunner().invoke(
             app,
             [
@@ -118,8 +119,9 @@ def test_the_command_cuts_people_out(tmp_path: Path) -> None:
             alpha = np.asarray(opened)[..., 3]
         assert 0.01 < (alpha > 128).mean() < 0.5
     assert (tmp_path / "webm/clip/cutout.webm").stat().st_size > 1000
+    assert (tmp_path / "mov/clip/cutout.mov").stat().st_size > 1000
     wrong = CliRunner().invoke(
         app, ["parse", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "x"), "--cutout", "gif"]
     )
     assert wrong.exit_code == 2
-    assert "none, webm or png" in wrong.output
+    assert "none, webm, mov or png" in wrong.output

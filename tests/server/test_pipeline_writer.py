@@ -9,6 +9,7 @@ import pytest
 
 from partstream_core.joints import JOINTS, SURE
 from partstream_core.results import FrameResult, JointResult, PersonResult
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.overlay import USUAL_LAYERS, draw, identity_colour
 from partstream_server.pipeline.values import LabelMaps
@@ -16,7 +17,7 @@ from tests.server import media_fixtures as media
 
 
 def write(path: Path, times: list[float], last_s: float = 0.04, *, width: int = 64, height: int = 48) -> None:
-    with VideoWriter(path, width=width, height=height, frame_rate=25) as writer:
+    with VideoWriter(path, VideoSpec(width=width, height=height, frame_rate=25)) as writer:
         for number, time_s in enumerate(times):
             image = media.picture(width=width, height=height, shade=number)
             writer.write(image, time_s=time_s, duration_s=last_s)
@@ -74,7 +75,7 @@ def test_colours_survive(tmp_path: Path) -> None:
     path = tmp_path / "overlay.mp4"
     flat = np.zeros((48, 64, 3), np.uint8)
     flat[:] = (210, 40, 90)
-    with VideoWriter(path, width=64, height=48, frame_rate=25) as writer:
+    with VideoWriter(path, VideoSpec(width=64, height=48, frame_rate=25)) as writer:
         writer.write(flat, time_s=0)
     with av.open(str(path)) as container:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
@@ -89,7 +90,7 @@ def test_players_find_the_index_before_the_pictures(tmp_path: Path) -> None:
 
 
 def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "overlay.mp4", width=64, height=48, frame_rate=25) as writer:
+    with VideoWriter(tmp_path / "overlay.mp4", VideoSpec(width=64, height=48, frame_rate=25)) as writer:
         writer.write(media.picture(), time_s=0)
         with pytest.raises(ValueError, match="65x48, the video 64x48"):
             writer.write(media.picture(width=65), time_s=1)

@@ -210,13 +210,17 @@ class AsyncClient(FollowCalls):
         deadline_s: float | None = None,
         **options: Unpack[Options],
     ) -> Path:
-        """The path `out`, holding the people alone on a transparent ground (WebM, VP9 with alpha).
+        """The path `out`, holding the people alone on a transparent ground.
+
+        A path that ends in `.mov` becomes a MOV (ProRes 4444, for editing programs), any other one a WebM
+        (VP9 with alpha, for browsers).
 
         Raises:
             OSError: A path cannot be read or written.
             ClientError: See `partstream_client.errors`.
         """
-        return await self._rendered(source, out, "video/webm", options, progress, deadline_s)
+        accept = "video/quicktime" if Path(out).suffix.lower() == ".mov" else "video/webm"
+        return await self._rendered(source, out, accept, options, progress, deadline_s)
 
     async def _rendered(
         self,

@@ -49,7 +49,7 @@ def submit_command(
     *,
     url: Annotated[str | None, typer.Option(help="In its place, a URL that the server fetches.")] = None,
     outputs: Annotated[
-        str, typer.Option(help="Files to make, separated by commas: ndjson, json, mp4, zip, webm.")
+        str, typer.Option(help="Files to make, separated by commas: ndjson, json, mp4, zip, webm, mov.")
     ] = "ndjson",
     option: Annotated[
         list[str] | None,
@@ -99,7 +99,7 @@ def wait_command(job: JobId, server: Server = DEFAULT_SERVER, key: Key = None) -
 @app.command("save")
 def save_command(
     job: JobId,
-    output: Annotated[str, typer.Argument(help="ndjson, json, mp4, zip or webm.")],
+    output: Annotated[str, typer.Argument(help="ndjson, json, mp4, zip, webm or mov.")],
     path: Annotated[Path, typer.Argument(help="Where it is written.")],
     server: Server = DEFAULT_SERVER,
     key: Key = None,

@@ -16,7 +16,7 @@ from partstream_client.progress import Progress, ProgressCallback
 from partstream_client.rest import Options, Rest, chunks, frame_of, json_of, lines, read
 from partstream_client.source import Source
 
-Output: TypeAlias = Literal["ndjson", "json", "mp4", "zip", "webm"]
+Output: TypeAlias = Literal["ndjson", "json", "mp4", "zip", "webm", "mov"]
 """A file that a job makes: results as lines or one document, the rendered video, label maps, the cutout."""
 _PATH = "/v1/jobs"
 

@@ -128,7 +128,10 @@ def parse_command(
         str, typer.Option(help="Of background: blur, a colour as #00ff00, or a picture.")
     ] = "blur",
     cutout: Annotated[
-        str, typer.Option(help="Write people alone on a transparent ground: none, webm or png (one a frame).")
+        str,
+        typer.Option(
+            help="Write people alone on a transparent ground: none, webm, mov or png (one a frame)."
+        ),
     ] = "none",
     part_maps: Annotated[bool, typer.Option(help="Write a palette PNG of parts for each frame.")] = True,
 ) -> None:
@@ -180,7 +183,9 @@ def parse_command(
         message = f"{name}{first['msg'].lower()}{given}"
         raise _failure(OptionError(message), EXIT_BAD_INPUT) from None
     except ValueError:
-        raise _failure(OptionError(f"cutout is none, webm or png, not {cutout!r}"), EXIT_BAD_INPUT) from None
+        raise _failure(
+            OptionError(f"cutout is none, webm, mov or png, not {cutout!r}"), EXIT_BAD_INPUT
+        ) from None
     engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
     try:
         options.schedule_for(engine)

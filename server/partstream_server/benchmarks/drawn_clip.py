@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 
 Image = npt.NDArray[np.uint8]
@@ -136,6 +137,6 @@ def _shade(height: int, width: int) -> npt.NDArray[np.float32]:
 
 def write_figures(path: Path, *, width: int = 1280, height: int = 720, num_frames: int = 100) -> None:
     """Write the clip as H.264 at 25 frames a second."""
-    with VideoWriter(path, width=width, height=height, frame_rate=_RATE) as writer:
+    with VideoWriter(path, VideoSpec(width=width, height=height, frame_rate=_RATE)) as writer:
         for frame in range(num_frames):
             writer.write(scene(width, height, frame), time_s=frame / _RATE, duration_s=1 / _RATE)

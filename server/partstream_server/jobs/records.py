@@ -37,6 +37,7 @@ class Output(StrEnum):
     MP4 = "mp4"
     ZIP = "zip"
     WEBM = "webm"
+    MOV = "mov"
 
     @property
     def file_name(self) -> str:
@@ -55,6 +56,7 @@ _FILES: Final[dict[Output, tuple[str, str]]] = {
     Output.MP4: ("overlay.mp4", "video/mp4"),
     Output.ZIP: ("maps.zip", "application/zip"),
     Output.WEBM: ("cutout.webm", "video/webm"),
+    Output.MOV: ("cutout.mov", "video/quicktime"),
 }
 
 

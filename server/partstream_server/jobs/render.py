@@ -15,7 +15,8 @@ from partstream_core.results import FrameResult
 from partstream_core.results_io import read_ndjson
 from partstream_server.jobs.records import Output
 from partstream_server.media import Frame, MediaLimits, VideoReader
-from partstream_server.media.cutout_writer import CutoutWriter
+from partstream_server.media.cutout_writer import MOV, WEBM, AlphaForm, CutoutWriter
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.parser import first_frames, open_for
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
@@ -26,7 +27,8 @@ from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.values import LabelMaps
 
 RESULTS: Final = Output.NDJSON.file_name
-_FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP, Output.WEBM})
+_CUTOUTS: Final = {Output.WEBM: WEBM, Output.MOV: MOV}
+_FROM_MASKS: Final = frozenset({Output.MP4, Output.ZIP, *_CUTOUTS})
 _Picture: TypeAlias = tuple[Frame, FrameResult | None, LabelMaps | None]
 
 
@@ -72,14 +74,14 @@ def write_output(
         _write_document(folder / RESULTS, part, head)
     elif output is Output.ZIP:
         _write_archive(folder / RESULTS, part, head, before_frame)
-    elif output in (Output.MP4, Output.WEBM):
+    elif output is Output.MP4 or output in _CUTOUTS:
         reader, options = open_for(folder / "source", options, limits, with_skipped=True)
         with reader:
             pictures = _pictures(reader, folder / RESULTS, options, before_frame)
             if output is Output.MP4:
                 _write_video(folder, part, pictures, reader, rendering)
             else:
-                _write_cutout(folder, part, pictures, reader)
+                _write_cutout(folder, part, pictures, reader, _CUTOUTS[output])
     if output is not Output.NDJSON:
         part.replace(path)
 
@@ -113,34 +115,26 @@ def _write_video(
     folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, rendering: RenderOptions
 ) -> None:
     """The rendered video, every frame of the source."""
-    renderer, info = Renderer(rendering, pixel_aspect=reader.pixel_aspect), reader.info
-    with VideoWriter(
-        path,
-        width=info.width,
-        height=info.height,
-        frame_rate=info.frame_rate,
-        pixel_aspect=reader.pixel_aspect,
-        sound=folder / "source",
-    ) as writer:
+    renderer = Renderer(rendering, pixel_aspect=reader.pixel_aspect)
+    with VideoWriter(path, _spec(reader, folder)) as writer:
         for frame, result, maps in pictures:
             image = renderer.render(frame.image, result, maps, time_s=frame.time_s)
             writer.write(image, time_s=frame.time_s, duration_s=frame.duration_s)
 
 
-def _write_cutout(folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader) -> None:
+def _write_cutout(
+    folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, form: AlphaForm
+) -> None:
     """The people alone on a transparent ground, every frame of the source."""
-    info = reader.info
-    with CutoutWriter(
-        path,
-        width=info.width,
-        height=info.height,
-        frame_rate=info.frame_rate,
-        pixel_aspect=reader.pixel_aspect,
-        sound=folder / "source",
-    ) as writer:
+    with CutoutWriter(path, _spec(reader, folder), form) as writer:
         for frame, _, maps in pictures:
             alpha = np.zeros(frame.image.shape[:2], np.uint8) if maps is None else alpha_of(maps)
             writer.write(frame.image, alpha, time_s=frame.time_s, duration_s=frame.duration_s)
+
+
+def _spec(reader: VideoReader, folder: Path) -> VideoSpec:
+    """The properties of a video with every frame of a job's source."""
+    return VideoSpec.of(reader.info, pixel_aspect=reader.pixel_aspect, sound=folder / "source")
 
 
 def _pictures(

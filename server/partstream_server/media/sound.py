@@ -33,6 +33,8 @@ class SoundForm:
 
 AAC: Final = SoundForm(frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}), "aac", "fltp", None)
 """Of MP4."""
+MOV_SOUND: Final = SoundForm(frozenset({"aac", "mp3", "ac3", "eac3", "alac"}), "aac", "fltp", None)
+"""Of MOV, which holds neither Opus nor FLAC."""
 OPUS: Final = SoundForm(frozenset({"opus", "vorbis"}), "libopus", "flt", 960)
 """Of WebM."""
 _RATE: Final = 48_000

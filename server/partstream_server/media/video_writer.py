@@ -20,12 +20,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from partstream_server.media.sound import Sound
+from partstream_server.media.video_spec import VideoSpec
 
 _CLOCK = 90_000
 _TIME_BASE = Fraction(1, _CLOCK)
-_USUAL_RATE = 25.0
-_SLOWEST = Fraction(1, 1001)
-"""Frames a second of the stream's header; frames keep their own times."""
 _BT709, _BT601 = 1, 6
 _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0"}
 
@@ -33,43 +31,30 @@ _OPTIONS = {"preset": "veryfast", "crf": "23", "bf": "0"}
 class VideoWriter:
     """Writes upright RGB frames to a file as they come; use as a context manager, or call `close`."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        width: int,
-        height: int,
-        frame_rate: float,
-        pixel_aspect: float = 1.0,
-        sound: Path | None = None,
-    ) -> None:
+    def __init__(self, path: Path, spec: VideoSpec) -> None:
         """Begin a file.
 
         Args:
             path: Where to; its name should end in .mp4.
-            width: Of the frames that will come.
-            height: Of the frames that will come.
-            frame_rate: What the source declares; 0 for none. Used where a frame does not tell how long it
-                lasts.
-            pixel_aspect: Width of a pixel against its height.
-            sound: A source whose sound is taken over, in sync with frames that have its times.
+            spec: Of the frames that will come.
         """
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-        rate = max(Fraction(frame_rate or _USUAL_RATE).limit_denominator(1001), _SLOWEST)
-        self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=dict(_OPTIONS))
-        self._size = width, height
-        self._stream.width, self._stream.height = width + width % 2, height + height % 2
+        self._spec = spec
+        self._stream: VideoStream = self._container.add_stream(
+            "libx264", rate=spec.rate, options=dict(_OPTIONS)
+        )
+        self._stream.width, self._stream.height = (side + side % 2 for side in (spec.width, spec.height))
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
         context.time_base = _TIME_BASE
-        context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(255)
+        context.sample_aspect_ratio = Fraction(spec.pixel_aspect).limit_denominator(255)
         context.color_primaries = context.color_trc = _BT709
         context.colorspace = _BT601
-        self._usual_ticks = round(_CLOCK / rate)
+        self._usual_ticks = round(_CLOCK / spec.rate)
         self._start_s: float | None = None
         self._pending: tuple[int, int, VideoFrame] | None = None
         self._durations: dict[int, int] = {}
-        self._sound = None if sound is None else Sound(sound, self._container)
+        self._sound = None if spec.sound is None else Sound(spec.sound, self._container)
         self._end_s = 0.0
 
     def write(self, image: npt.NDArray[np.uint8], *, time_s: float, duration_s: float = 0.0) -> None:
@@ -79,8 +64,7 @@ class VideoWriter:
             ValueError: The frame has another size than the file.
         """
         height, width = image.shape[:2]
-        if (width, height) != self._size:
-            raise ValueError(f"the frame is {width}x{height}, the video {self._size[0]}x{self._size[1]}")
+        self._spec.check(width=width, height=height)
         bottom, right = height % 2, width % 2
         if bottom or right:
             image = np.asarray(cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)

@@ -2,7 +2,7 @@
 
 overlay.mp4 (overlay.png of a still image)   the source with its people drawn on it
 results.ndjson                               a line for each parsed frame
-cutout.webm, or cutout/NNNNNN.png            people alone on a transparent ground
+cutout.webm, .mov or cutout/NNNNNN.png       people alone on a transparent ground
 mots.txt                                     people as text in the format of MOTS
 parts/NNNNNN.png                             a part map for each parsed frame, by its index
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -25,7 +25,8 @@ from partstream_core import rle
 from partstream_core.labels import PALETTE
 from partstream_core.results import FrameResult, VideoInfo
 from partstream_core.results_io import mots_lines, ndjson_line
-from partstream_server.media.cutout_writer import CutoutWriter
+from partstream_server.media.cutout_writer import MOV, WEBM, CutoutWriter
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.frame_pipeline import ParsedPicture
 from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
@@ -33,7 +34,7 @@ from partstream_server.pipeline.values import LabelMaps, MapArray
 
 _FAST = 1
 """Deflate level of label maps and overlays: speed matters more than the last per cent."""
-_OURS = ("overlay.mp4", "overlay.png", "cutout.webm", "results.ndjson", "mots.txt")
+_OURS = ("overlay.mp4", "overlay.png", "cutout.webm", "cutout.mov", "results.ndjson", "mots.txt")
 _MAP_PATTERN = "[0-9]" * 6 + ".png"
 
 
@@ -42,7 +43,11 @@ class CutoutForm(StrEnum):
 
     NONE = "none"
     WEBM = "webm"
+    MOV = "mov"
     PNG = "png"
+
+
+_VIDEOS: Final = {CutoutForm.WEBM: WEBM, CutoutForm.MOV: MOV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,8 @@ class ResultFolder:
             pixel_aspect: Width of a pixel against its height.
             sound: The source's file, whose sound the overlay takes over.
         """
-        self._directory, self._wanted, self._sound = directory, wanted, sound
-        self._pixel_aspect = pixel_aspect
+        self._directory, self._wanted = directory, wanted
+        self._spec = VideoSpec.of(video, pixel_aspect=pixel_aspect, sound=sound)
         self._parts = directory / "parts"
         directory.mkdir(parents=True, exist_ok=True)
         _remove_earlier(directory)
@@ -118,39 +123,23 @@ class ResultFolder:
         """Writer of an overlay: appends a picture to the video, or writes an image."""
         if video.frame_rate == 0:
             return lambda picture: _write_png(self._directory / "overlay.png", self._drawn(picture))
-        writer = self._files.enter_context(
-            VideoWriter(
-                self._directory / "overlay.mp4",
-                width=video.width,
-                height=video.height,
-                frame_rate=video.frame_rate,
-                pixel_aspect=self._pixel_aspect,
-                sound=self._sound,
-            )
-        )
+        writer = self._files.enter_context(VideoWriter(self._directory / "overlay.mp4", self._spec))
         return lambda picture: writer.write(
             self._drawn(picture), time_s=picture.frame.time_s, duration_s=picture.frame.duration_s
         )
 
     def _cutout(self, video: VideoInfo) -> Callable[[ParsedPicture], None]:
         """What writes the people of a picture alone."""
-        if video.frame_rate == 0 or self._wanted.cutout is CutoutForm.PNG:
+        if video.frame_rate == 0 or self._wanted.cutout not in _VIDEOS:
             folder = self._directory / "cutout"
             folder.mkdir(exist_ok=True)
             return lambda picture: _write_png(
                 folder / f"{picture.frame.index:06d}.png",
                 np.dstack([picture.frame.image, self._alpha(picture)]),
             )
-        writer = self._files.enter_context(
-            CutoutWriter(
-                self._directory / "cutout.webm",
-                width=video.width,
-                height=video.height,
-                frame_rate=video.frame_rate,
-                pixel_aspect=self._pixel_aspect,
-                sound=self._sound,
-            )
-        )
+        form = _VIDEOS[self._wanted.cutout]
+        path = self._directory / f"cutout.{form.container}"
+        writer = self._files.enter_context(CutoutWriter(path, self._spec, form))
         return lambda picture: writer.write(
             picture.frame.image,
             self._alpha(picture),

@@ -49,7 +49,7 @@ class JobQuery(ParseQuery):
     outputs: str = Field(
         default="ndjson",
         description="Files that are wanted, separated by commas: `ndjson`, `json`, `mp4` (the overlay), "
-        "`zip` (label maps), `webm` (people alone on a transparent ground).",
+        "`zip` (label maps), `webm` or `mov` (people alone on a transparent ground).",
     )
     webhook: str = Field(default="", max_length=4096, description="URL that is called when the job is over.")
 

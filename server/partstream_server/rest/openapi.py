@@ -93,6 +93,7 @@ PARSE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             },
             "video/mp4": {"schema": _FILE},
             "video/webm": {"schema": _FILE},
+            "video/quicktime": {"schema": _FILE},
             "application/zip": {"schema": _FILE},
         },
     },

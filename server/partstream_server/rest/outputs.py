@@ -11,12 +11,14 @@ import shutil
 import zipfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from partstream_core.results import VideoInfo, document_to_json
 from partstream_core.results_io import ndjson_line
-from partstream_server.media.cutout_writer import CutoutWriter
+from partstream_server.media.cutout_writer import MOV, WEBM, AlphaForm, CutoutWriter
+from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.rendering import Renderer, alpha_of, options_for
 from partstream_server.offline.result_folder import identity_png, part_png
@@ -69,24 +71,18 @@ def write_document(job: Job, path: Path) -> Steps:
 def write_overlay(job: Job, path: Path) -> Steps:
     """The video with its people drawn on it; it has every frame of the source, parsed or passed over."""
     job = replace(job, options=options_for(job.options, job.render))
-    with job.open(with_skipped=True, with_pixels=True) as source:
-        video = source.video
-        with VideoWriter(
-            path,
-            width=video.width,
-            height=video.height,
-            frame_rate=video.frame_rate,
-            sound=job.source,
-            pixel_aspect=source.pixel_aspect,
-        ) as writer:
-            renderer = Renderer(job.render, pixel_aspect=source.pixel_aspect)
-            for parsed in source:
-                with source.clock.stage("draw"):
-                    time_s = parsed.frame.time_s
-                    drawn = renderer.render(parsed.frame.image, parsed.result, parsed.maps, time_s=time_s)
-                with source.clock.stage("write"):
-                    writer.write(drawn, time_s=time_s, duration_s=parsed.frame.duration_s)
-                yield
+    with (
+        job.open(with_skipped=True, with_pixels=True) as source,
+        VideoWriter(path, _spec(job, source)) as writer,
+    ):
+        renderer = Renderer(job.render, pixel_aspect=source.pixel_aspect)
+        for parsed in source:
+            with source.clock.stage("draw"):
+                time_s = parsed.frame.time_s
+                drawn = renderer.render(parsed.frame.image, parsed.result, parsed.maps, time_s=time_s)
+            with source.clock.stage("write"):
+                writer.write(drawn, time_s=time_s, duration_s=parsed.frame.duration_s)
+            yield
 
 
 def write_archive(job: Job, path: Path) -> Steps:
@@ -105,28 +101,22 @@ def write_archive(job: Job, path: Path) -> Steps:
         archive.write(document, "results.json", zipfile.ZIP_DEFLATED)
 
 
-def write_cutout(job: Job, path: Path) -> Steps:
+def write_cutout(job: Job, path: Path, form: AlphaForm = WEBM) -> Steps:
     """The people alone on a transparent ground; every frame of the source, parsed or passed over."""
-    with job.open(with_skipped=True, with_pixels=True) as source:
-        video = source.video
-        with CutoutWriter(
-            path,
-            width=video.width,
-            height=video.height,
-            frame_rate=video.frame_rate,
-            pixel_aspect=source.pixel_aspect,
-            sound=job.source,
-        ) as writer:
-            for parsed in source:
-                with source.clock.stage("write"):
-                    frame = parsed.frame
-                    writer.write(
-                        frame.image,
-                        alpha_of(parsed.maps),
-                        time_s=frame.time_s,
-                        duration_s=frame.duration_s,
-                    )
-                yield
+    with (
+        job.open(with_skipped=True, with_pixels=True) as source,
+        CutoutWriter(path, _spec(job, source), form) as writer,
+    ):
+        for parsed in source:
+            with source.clock.stage("write"):
+                frame = parsed.frame
+                writer.write(
+                    frame.image,
+                    alpha_of(parsed.maps),
+                    time_s=frame.time_s,
+                    duration_s=frame.duration_s,
+                )
+            yield
 
 
 LINES_TYPE: Final = "application/x-ndjson"
@@ -135,9 +125,18 @@ FILE_FORMS: Final[dict[str, FileForm]] = {
     "video/mp4": FileForm("overlay.mp4", write_overlay),
     "application/zip": FileForm("maps.zip", write_archive, "attachment"),
     "video/webm": FileForm("cutout.webm", write_cutout),
+    "video/quicktime": FileForm("cutout.mov", partial(write_cutout, form=MOV), "attachment"),
 }
-MEDIA_TYPES: Final = ("application/json", LINES_TYPE, "video/mp4", "application/zip", "video/webm")
+MEDIA_TYPES: Final = (
+    *("application/json", LINES_TYPE, "video/mp4", "application/zip"),
+    *("video/webm", "video/quicktime"),
+)
 """All forms, the usual one first."""
+
+
+def _spec(job: Job, source: OpenJob) -> VideoSpec:
+    """The properties of a video with every frame of the source."""
+    return VideoSpec.of(source.video, pixel_aspect=source.pixel_aspect, sound=job.source)
 
 
 def _append(file: BinaryIO, parsed: Parsed) -> None:
