@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,15 +14,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from partstream_core.results_io import read_ndjson
 from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.engine import Engine
 from partstream_server.jobs.errors import JobsUnavailableError, JobUnknownError
+from partstream_server.jobs.likely_file import LIKELY, likely_line, open_likely, read_likely
 from partstream_server.jobs.manager import JobHooks, Jobs, JobsConfig
 from partstream_server.jobs.records import Checkpoint, Delivery, Job, JobState, Output
 from partstream_server.jobs.store import JobStore
+from partstream_server.pipeline.likely_parts import Likely
 from partstream_server.security.errors import QuotaExceededError
 from partstream_server.service.service import job_problem
 from partstream_server.sources.address import Rules
@@ -136,11 +144,11 @@ def test_identities_are_carried_from_chunk_to_chunk(undisturbed: bytes) -> None:
     assert len(kept) >= 2
 
 
-def halted(engine: Engine, walkers: Path, directory: Path) -> Job:
+def halted(engine: Engine, walkers: Path, directory: Path, **fields: Any) -> Job:
     """A job that was interrupted after its first chunk."""
     stop = Stop(CHUNK + 2)
     with running(engine, directory, use_frame=stop) as jobs:
-        job = submit(jobs, walkers)
+        job = submit(jobs, walkers, **fields)
         assert stop.reached.wait(60)
         closing = threading.Thread(target=jobs.close)
         closing.start()
@@ -168,6 +176,53 @@ def test_results_shorter_than_the_checkpoint_are_parsed_anew(
     with running(engine, tmp_path) as jobs:
         assert lines(jobs, over(jobs, job)) == undisturbed
         assert "restarted" in [event.kind for event in jobs.events(job.job_id, 0)]
+
+
+PRIVACY: Any = {"options": {"render": "privacy"}, "outputs": (Output.NDJSON, Output.MP4)}
+
+
+@pytest.fixture(scope="module")
+def private(engine: Engine, walkers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a job that covers heads."""
+    directory = tmp_path_factory.mktemp("private")
+    with running(engine, directory) as jobs:
+        job = over(jobs, submit(jobs, walkers, **PRIVACY))
+        assert job.state is JobState.DONE, job.problem
+        return directory / "files" / job.job_id
+
+
+@pytest.mark.parametrize("damage", [lambda lines: lines + b'{"size": [9', lambda lines: lines[:100]])
+def test_likely_heads_are_kept_over_an_interruption(
+    engine: Engine, walkers: Path, private: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    maps = list(read_likely(private / LIKELY))
+    assert len(maps) == NUM_FRAMES
+    assert all((one >= Likely.HEAD).any() for one in maps)
+    job = halted(engine, walkers, tmp_path, **PRIVACY)
+    likely = tmp_path / "files" / job.job_id / LIKELY
+    likely.write_bytes(damage(likely.read_bytes()))
+    with running(engine, tmp_path) as jobs:
+        job = over(jobs, job)
+        assert job.state is JobState.DONE, job.problem
+    for name in (LIKELY, "results.ndjson", "overlay.mp4"):
+        assert (likely.parent / name).read_bytes() == (private / name).read_bytes(), name
+
+
+@given(
+    cells=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 3)),
+    others=st.integers(0, 3),
+)
+def test_likely_parts_come_back_from_their_file(cells: npt.NDArray[np.uint8], others: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / LIKELY
+        path.write_bytes(likely_line(cells) * (others + 1))
+        for found in read_likely(path):
+            np.testing.assert_array_equal(found, cells)
+        file = open_likely(path, others)
+        assert file is not None
+        with file:
+            assert file.tell() == path.stat().st_size == len(likely_line(cells)) * others
+        assert open_likely(path, others + 1) is None
 
 
 def test_a_job_does_not_go_on_with_another_bundle(engine: Engine, walkers: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Rendered videos: what is drawn, who is covered and for how long, and what stands behind people."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, PersonResult
 from partstream_server.benchmarks.drawn_clip import write_figures
 from partstream_server.offline.rendering import COVERED_S, Renderer, RenderOptions
+from partstream_server.pipeline.likely_parts import Likely, likely_parts
 from partstream_server.pipeline.values import LabelMaps
 from tests.server.answers import problem
 from tests.server.media_fixtures import image
@@ -98,6 +100,48 @@ def test_somebody_who_is_missed_for_a_moment_stays_covered_and_more_widely() -> 
     assert missed.sum() > found.sum()
     assert not changed(rendered(renderer, nobody(2.0), time_s=COVERED_S + 0.1)).any()
     assert not changed(rendered(renderer, nobody(3.0), time_s=0.2)).any(), "it is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("hide", "value", "is_covered"),
+    [
+        ("faces", Likely.FACE, True),
+        ("faces", Likely.HEAD, False),
+        ("heads", Likely.HEAD, True),
+        ("heads", Likely.PERSON, False),
+        ("people", Likely.PERSON, True),
+        ("people", Likely.NOTHING, False),
+    ],
+)
+def test_what_is_likely_is_covered_without_a_detection(hide: str, value: Likely, is_covered: bool) -> None:
+    cells = np.zeros((HEIGHT // 8, WIDTH // 8), np.uint8)
+    cells[5:8, 2:4] = value
+    place = (slice(40, 64), slice(16, 32))
+    renderer = Renderer(RenderOptions(render="privacy", hide=hide))  # type: ignore[arg-type]
+    result, maps = nobody(0.0)
+    seen = result, replace(maps, likely_hw=cells)
+    was = changed(rendered(renderer, seen, time_s=0.0))
+    if not is_covered:
+        assert not was.any()
+        return
+    assert was[place].mean() > 0.97
+    assert was.mean() < 0.06
+    passed_over = changed(rendered(renderer, seen, time_s=0.5))
+    assert passed_over[place].mean() > 0.97
+    assert passed_over.sum() > was.sum(), "it may have moved"
+    assert not changed(rendered(renderer, nobody(0.6), time_s=0.6)).any(), "the next frame has nothing"
+
+
+def test_heads_are_likely_where_their_parts_together_are() -> None:
+    names = ("background", "hair", "face", "coat")
+    probabilities = np.zeros((4, 2, 3), np.float32)
+    probabilities[:, 0, 0] = (0.80, 0.10, 0.08, 0.02)
+    probabilities[:, 0, 1] = (0.70, 0.05, 0.20, 0.05)
+    probabilities[:, 0, 2] = (0.40, 0.02, 0.02, 0.56)
+    probabilities[:, 1, 0] = (0.92, 0.03, 0.03, 0.02)
+    probabilities[0, 1, 1:] = 1
+    likely_hw = likely_parts(probabilities, [PARTS.index(name) for name in names])
+    np.testing.assert_array_equal(likely_hw, [[Likely.HEAD, Likely.FACE, Likely.PERSON], [0, 0, 0]])
 
 
 def test_frames_that_are_passed_over_are_covered_more_widely() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -18,6 +19,7 @@ from partstream_core.results import VideoInfo
 from partstream_core.results_io import ndjson_line
 from partstream_core.schedule import FlowSource
 from partstream_server.engine import Engine
+from partstream_server.jobs.likely_file import likely_line, open_likely
 from partstream_server.jobs.records import Checkpoint
 from partstream_server.media import Frame, MediaLimits
 from partstream_server.offline.frame_pipeline import FramePipeline
@@ -41,13 +43,23 @@ class ParseHooks:
     """After each chunk, when its results are on the disk."""
 
 
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """Where results go."""
+
+    results: Path
+    """Lines of NDJSON."""
+    likely: Path | None = None
+    """The likely parts of each result (`likely_file`); None keeps none."""
+
+
 class InconsistentError(Exception):
     """The results on the disk are shorter than the checkpoint says."""
 
 
 def parse_in_chunks(
     source: Path,
-    results: Path,
+    files: ResultFiles,
     engine: Engine,
     options: ParseOptions,
     *,
@@ -60,7 +72,7 @@ def parse_in_chunks(
 
     Args:
         source: A video or an image.
-        results: Lines of NDJSON; cut back to the checkpoint first.
+        files: Written to; cut back to the checkpoint first.
         engine: Shared with other parsers.
         options: What is asked for.
         limits: What is accepted.
@@ -79,7 +91,11 @@ def parse_in_chunks(
     reader, options = open_for(source, options, limits, motion=motion, first=checkpoint.next_index)
     config = session_config(options, schedule)
     selection = Selection(options.wanted_parts, options.wanted_people)
-    with reader, _opened(results, checkpoint.results_bytes) as file:
+    with (
+        reader,
+        _opened(files.results, checkpoint.results_bytes) as file,
+        _opened_likely(files.likely, checkpoint.num_results) as likely_file,
+    ):
         frames = _Chunks(first_frames(reader, options.max_frames), checkpoint.next_index, chunk_frames)
         while frames.has_more():
             began_s = time.monotonic()
@@ -90,9 +106,12 @@ def parse_in_chunks(
                     if picture.result is not None:
                         hooks.before_frame()
                         file.write(ndjson_line(picture.result).encode())
+                        if likely_file and picture.maps and picture.maps.likely_hw is not None:
+                            likely_file.write(likely_line(picture.maps.likely_hw))
                         num_results += 1
-            file.flush()
-            os.fsync(file.fileno())
+            for one in filter(None, (file, likely_file)):
+                one.flush()
+                os.fsync(one.fileno())
             checkpoint = Checkpoint(
                 frames.next_index if frames.has_more() else reader.info.num_frames,
                 checkpoint.num_results + num_results,
@@ -117,6 +136,23 @@ def _opened(results: Path, length: int) -> BinaryIO:
     file.truncate(length)
     file.seek(length)
     return file
+
+
+@contextmanager
+def _opened_likely(path: Path | None, num_results: int) -> Iterator[BinaryIO | None]:
+    """The file of likely parts, cut back to a number of results; None where none is kept.
+
+    Raises:
+        InconsistentError: It is shorter.
+    """
+    if path is None:
+        yield None
+        return
+    file = open_likely(path, num_results)
+    if file is None:
+        raise InconsistentError(f"{path} has fewer lines than {num_results}")
+    with file:
+        yield file
 
 
 class _Chunks:

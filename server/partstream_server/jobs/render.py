@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 from partstream_core.errors import OptionError
 from partstream_core.results import FrameResult
 from partstream_core.results_io import read_ndjson
+from partstream_server.jobs.likely_file import LIKELY, read_likely
 from partstream_server.jobs.records import Output
 from partstream_server.media import Frame, MediaLimits, VideoReader
 from partstream_server.media.cutout_writer import MOV, WEBM, AlphaForm, CutoutWriter
@@ -77,7 +79,7 @@ def write_output(
     elif output is Output.MP4 or output in _CUTOUTS:
         reader, options = open_for(folder / "source", options, limits, with_skipped=True)
         with reader:
-            pictures = _pictures(reader, folder / RESULTS, options, before_frame)
+            pictures = _pictures(reader, folder, options, before_frame)
             if output is Output.MP4:
                 _write_video(folder, part, pictures, reader, rendering)
             else:
@@ -138,10 +140,10 @@ def _spec(reader: VideoReader, folder: Path) -> VideoSpec:
 
 
 def _pictures(
-    reader: VideoReader, results: Path, options: ParseOptions, before_frame: Callable[[], None]
+    reader: VideoReader, folder: Path, options: ParseOptions, before_frame: Callable[[], None]
 ) -> Iterator[_Picture]:
     """Every frame of the source, with the last result up to it and its maps."""
-    found = read_ndjson(results)
+    found, likely = read_ndjson(folder / RESULTS), read_likely(folder / LIKELY)
     upcoming = next(found, None)
     last: FrameResult | None = None
     maps: LabelMaps | None = None
@@ -149,5 +151,5 @@ def _pictures(
         before_frame()
         if upcoming is not None and upcoming.index == frame.index:
             last, upcoming = upcoming, next(found, None)
-            maps = maps_of(last, *frame.image.shape[:2])
+            maps = replace(maps_of(last, *frame.image.shape[:2]), likely_hw=next(likely, None))
         yield frame, last, maps

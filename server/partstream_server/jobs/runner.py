@@ -11,9 +11,11 @@ from pydantic import BaseModel
 
 from partstream_server.engine import Engine
 from partstream_server.jobs.errors import BundleChangedError, DiskQuotaError
+from partstream_server.jobs.likely_file import LIKELY
 from partstream_server.jobs.parse import (
     InconsistentError,
     ParseHooks,
+    ResultFiles,
     expected_frames,
     model_document,
     parse_in_chunks,
@@ -22,7 +24,7 @@ from partstream_server.jobs.records import Checkpoint, Job, JobState, Output
 from partstream_server.jobs.render import RESULTS, write_output
 from partstream_server.jobs.store import JobStore
 from partstream_server.media import MediaLimits, open_video
-from partstream_server.offline.rendering import RenderOptions, options_for
+from partstream_server.offline.rendering import RenderKind, RenderOptions, options_for
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.sources.address import Rules
 from partstream_server.sources.download import download
@@ -147,7 +149,7 @@ class JobRunner:
         folder = self._store.folder(job.job_id)
         video = parse_in_chunks(
             folder / "source",
-            folder / RESULTS,
+            ResultFiles(folder / RESULTS, folder / LIKELY if _covers(job) else None),
             self._engine,
             options,
             limits=self._config.limits,
@@ -188,6 +190,14 @@ def parse_options(job: Job) -> ParseOptions:
     """The options of a job's parsing."""
     options = _options(ParseOptions, job)
     return options_for(options, _options(RenderOptions, job)) if Output.MP4 in job.outputs else options
+
+
+def _covers(job: Job) -> bool:
+    """Whether likely heads are needed to render the video."""
+    rendering = _options(RenderOptions, job)
+    return (
+        rendering.render is RenderKind.PRIVACY and Output.MP4 in job.outputs and not job.options.get("people")
+    )
 
 
 def _options(kind: type[OptionsT], job: Job) -> OptionsT:

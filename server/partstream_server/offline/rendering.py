@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, PersonResult
 from partstream_server.offline.overlay import LAYERS, Image, draw
+from partstream_server.pipeline.likely_parts import Likely
 from partstream_server.pipeline.parse_options import ParseOptions
 from partstream_server.pipeline.values import LabelMaps
 
@@ -59,6 +60,13 @@ class Hidden(StrEnum):
     FACES = "faces"
     HEADS = "heads"
     PEOPLE = "people"
+
+
+_LIKELY: Final = {
+    Hidden.FACES: Likely.FACE,
+    Hidden.HEADS: Likely.HEAD,
+    Hidden.PEOPLE: Likely.PERSON,
+}
 
 
 class Effect(StrEnum):
@@ -153,6 +161,8 @@ class Renderer:
         self._options, self._backdrop = options, backdrop
         self._pixel_aspect = pixel_aspect
         self._covered: dict[int, _Covered] = {}
+        self._likely: list[_Covered] = []
+        """Where the parsing made somebody likely in the last frame that was parsed."""
 
     def render(
         self, image: Image, result: FrameResult | None, maps: LabelMaps | None, *, time_s: float
@@ -183,7 +193,11 @@ class Renderer:
             for number, person in enumerate(result.people, start=1):
                 if (region := self._region(person, number, maps, result.time_s)) is not None:
                     self._covered[person.identity] = region
+            self._likely = self._likely_regions(maps, result.time_s)
         canvas = image.copy()
+        for region in self._likely:
+            if (age_s := time_s - region.time_s) <= COVERED_S:
+                self._apply(canvas, image, region, age_s)
         for identity, region in list(self._covered.items()):
             age_s = time_s - region.time_s
             if age_s > COVERED_S:
@@ -204,6 +218,27 @@ class Renderer:
         crop = mine_hw[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         mask = np.ascontiguousarray(crop).view(np.uint8) * np.uint8(255)
         return _Covered(mask, left + int(columns[0]), top + int(rows[0]), time_s)
+
+    def _likely_regions(self, maps: LabelMaps, time_s: float) -> list[_Covered]:
+        """What is to be covered of anybody who is likely there, detected or not, by connected regions."""
+        if maps.likely_hw is None:
+            return []
+        wanted_hw = (maps.likely_hw >= _LIKELY[self._options.hide]).view(np.uint8)
+        num_regions, region_hw, boxes, _ = cv2.connectedComponentsWithStats(wanted_hw, connectivity=8)
+        rows, columns = wanted_hw.shape
+        height, width = maps.person_HW.shape
+        regions = []
+        for number, (left, top, box_width, box_height) in enumerate(boxes[1:num_regions, :4], start=1):
+            cells_hw = region_hw[top : top + box_height, left : left + box_width] == number
+            x, y = left * width // columns, top * height // rows
+            size = (
+                -(-(left + box_width) * width // columns) - x,
+                -(-(top + box_height) * height // rows) - y,
+            )
+            mask = cells_hw.astype(np.uint8) * np.uint8(255)
+            mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+            regions.append(_Covered(mask, int(x), int(y), time_s))
+        return regions
 
     def _head(self, mine_hw: BoolArray, part_hw: npt.NDArray[np.uint8]) -> BoolArray:
         """Pixels of a person's face or head; the top of the person where no part of a head is seen at all."""

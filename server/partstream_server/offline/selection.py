@@ -52,4 +52,6 @@ class Selection:
         # the maps are transposed for the look-up, so that they stay as they lie in memory, column by column
         person_HW = numbers[maps.person_HW.T].T
         part_HW = np.where(person_HW.T > 0, labels[maps.part_HW.T], 0).astype(np.uint8).T
-        return replace(result, people=people), LabelMaps(person_HW, part_HW)
+        # which of the people wanted a likely head is of is not known
+        likely_hw = maps.likely_hw if self.people is None else None
+        return replace(result, people=people), LabelMaps(person_HW, part_HW, likely_hw)

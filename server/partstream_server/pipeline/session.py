@@ -39,6 +39,7 @@ from partstream_server.pipeline.features import FrameFeatures, make_features
 from partstream_server.pipeline.frame_changes import SceneView, scene_change
 from partstream_server.pipeline.inference import InferConfig, View, infer, run_heads
 from partstream_server.pipeline.joints import with_joints
+from partstream_server.pipeline.likely_parts import likely_parts
 from partstream_server.pipeline.propagation import Propagation, RecentKeys, Seen
 from partstream_server.pipeline.stage_times import StageClock
 from partstream_server.pipeline.tracking import track
@@ -289,7 +290,8 @@ class Session:
             self._features.observe_people(read.view.over_padding(people_hw), boxes)
         result = FrameResult(frame.index, frame.time_s, read.key_frame, people)
         embeddings = tuple(person.embedding_D for person in assembly.people)
-        return ParsedFrame(result, assembly.maps, embeddings)
+        likely_hw = likely_parts(inference.part_probabilities_Phw, self._part_labels)
+        return ParsedFrame(result, replace(assembly.maps, likely_hw=likely_hw), embeddings)
 
     def _assemble(self, read: FrameInference, *, scene_cut: bool) -> Assembly:
         """Give the pixels of a frame to its people, by the rule that the stream asks for."""

@@ -71,6 +71,9 @@ class LabelMaps:
     """0 for nobody, n for the n-th person of the frame."""
     part_HW: MapArray
     """Index into `partstream_core.labels.PARTS`; 0 outside people, and on them where no part is seen."""
+    likely_hw: MapArray | None = None
+    """`Likely` at each cell of the network's map, whether or not somebody was detected there; None where that
+    is not known."""
 
 
 class Crop(NamedTuple):
