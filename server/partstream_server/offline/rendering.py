@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, PersonResult
+from partstream_core.schedule import ScheduleMode
 from partstream_server.offline.overlay import LAYERS, Image, draw
 from partstream_server.pipeline.likely_parts import Likely
 from partstream_server.pipeline.parse_options import ParseOptions
@@ -124,10 +125,19 @@ class RenderOptions(BaseModel):
 
 
 def options_for(options: ParseOptions, rendering: RenderOptions) -> ParseOptions:
-    """The options of a parse whose results are rendered: `privacy` rather covers too much than too little."""
-    if rendering.render is not RenderKind.PRIVACY or options.score_threshold is not None:
+    """The options of a parse whose results are rendered: `privacy` rather covers too much than too little.
+
+    People are covered from a lower score on, and every frame is a key frame: those who are small and fast are
+    lost where features are propagated. What is asked for stays.
+    """
+    if rendering.render is not RenderKind.PRIVACY:
         return options
-    return options.model_copy(update={"score_threshold": PRIVACY_SCORE})
+    update: dict[str, object] = {}
+    if options.score_threshold is None:
+        update["score_threshold"] = PRIVACY_SCORE
+    if options.schedule is None and options.interval is None and options.flow is None:
+        update["schedule"] = ScheduleMode.EVERY_FRAME
+    return options.model_copy(update=update)
 
 
 def _numbers(names: tuple[str, ...]) -> list[int]:

@@ -19,8 +19,8 @@ from partstream_server.pipeline.values import FloatArray, MapArray
 
 _HEAD: Final = frozenset(PARTS.index(name) for name in ("hat", "hair", "sunglasses", "face"))
 _FACE: Final = frozenset(PARTS.index(name) for name in ("sunglasses", "face"))
-LIKELY_HEAD: Final = 0.15
-"""Least probability of a part of a head: half of what a pixel of a detected person needs."""
+LIKELY_HEAD: Final = 0.08
+"""Least probability of any part of a head. Lower ones cover few more faces and much more else (figures.md)."""
 LIKELY_PERSON: Final = 0.5
 """Least probability of any part: below it, things are taken for people."""
 
