@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from partstream_core.errors import MediaError, NoFramesError, NotAVideoError, TruncatedError
+from partstream_core.errors import (
+    FrameTooLargeError,
+    MediaError,
+    NoFramesError,
+    NotAVideoError,
+    TruncatedError,
+)
 from partstream_core.results import VideoInfo
 from partstream_server.media import Frame, MediaLimits, jpeg, open_video
 from partstream_server.media.frame import Image
@@ -183,10 +189,28 @@ def test_real_files_have_their_frames_and_times(
         assert steps(frames) == pytest.approx([6 / info.frame_rate] * 3, abs=5e-3)
 
 
-@pytest.mark.parametrize("name", ["grid.heic", "codecid.mkv", "cut90.webp"])
+@pytest.mark.parametrize("name", ["codecid.mkv", "cut90.webp"])
 def test_real_files_that_cannot_be_read_are_refused(data_dir: Path, name: str) -> None:
     with pytest.raises(MediaError):
         read(data_dir / "faulty" / name)
+
+
+def test_a_heic_of_tiles_is_read_whole(data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "faulty" / "grid.heic"
+    (found,), info = read(source)
+    (expected,), _ = read(data_dir / "faulty" / "ref.png")
+    assert (info.width, info.height, info.num_damaged) == (1280, 720, 0)
+    assert difference(found.image, expected.image) < 2
+    with pytest.raises(FrameTooLargeError), open_video(source, MediaLimits(max_pixels=640 * 360)):
+        pass
+    whole = source.read_bytes()
+    for share in (0.5, 0.99):
+        (tmp_path / "cut.heic").write_bytes(whole[: round(len(whole) * share)])
+        (found,), info = read(tmp_path / "cut.heic")
+        assert (info.width, info.height, info.num_damaged) == (1280, 720, 1)
+    (tmp_path / "cut.heic").write_bytes(whole + bytes(64 << 20))
+    with pytest.raises(MediaError, match="at most 67108864"):
+        read(tmp_path / "cut.heic")
 
 
 def test_a_file_that_is_mirrored_top_to_bottom_is_upright(data_dir: Path) -> None:

@@ -270,7 +270,7 @@ def _video_stream(container: InputContainer, number: int | None = None) -> Video
     if len(decoded) > 1 and all(stream.disposition & Disposition.dependent for stream in decoded):
         container.close()
         raise MediaError(
-            "the picture consists of tiles, as phones write HEIC, which are not put together here"
+            "the picture consists of tiles, as phones write HEIC, and is damaged or of an unknown kind"
         )
     if decoded:
         return max(decoded, key=lambda stream: stream.codec_context.width * stream.codec_context.height)

@@ -1,11 +1,12 @@
 """Still and animated images read by Pillow, and folders of them.
 
 Pillow reads the size before the pixels, turns pictures by their EXIF orientation and composes the frames of
-animated PNG and WebP. GIF is left to PyAV.
+animated PNG and WebP. libheif reads HEIC. GIF is left to PyAV.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import warnings
@@ -18,6 +19,7 @@ from typing import BinaryIO
 import av
 import av.error
 import numpy as np
+import pi_heif
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
@@ -25,8 +27,10 @@ from partstream_core.errors import FrameTooLargeError, NoFramesError, NotAVideoE
 from partstream_server.media.frame import Image, MediaLimits, Picture
 from partstream_server.media.rotation import RgbConverter, TurnReader
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "HEIF")
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".heic", ".heif"}
+)
 _ANIMATED = ("PNG", "WEBP", "AVIF")
 FOLDER_FRAME_RATE = 25.0
 """Frames a second of a folder of images, which has no clock of its own."""
@@ -37,6 +41,12 @@ UNREADABLE = (
 )
 """What Pillow's decoders raise on a broken file (SyntaxError: a broken PNG)."""
 _TEXT_BOMB = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY", "Too much memory used in text chunks")
+_HEIF = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftypheis", b"ftypmif1")
+"""HEIC as phones write it, in tiles, which libheif puts together; image sequences are left to PyAV."""
+_MOST_HEIF_BYTES = 64 * 1024**2
+"""Of a file: libheif holds all of it in memory."""
+_LEAST_BOX = 8
+"""Bytes of the head of an ISO box."""
 _ONLY_THIS_FILE = {"protocol_whitelist": "pipe"}
 
 
@@ -46,7 +56,9 @@ def looks_like_still(head: bytes) -> bool:
         (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"MM\x00*", b"\x00\x00\x00\x0cjP  ")
     ):
         return True
-    return (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] in (b"ftypavif", b"ftypavis")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return True
+    return head[4:12] in (b"ftypavif", b"ftypavis", *_HEIF)
 
 
 class StillSource:
@@ -69,7 +81,9 @@ class StillSource:
         # an animated PNG may begin with a picture for those who show no animations
         self._first = 1 if self._num_pictures > 1 and self._image.info.get("default_image") else 0
         self._animated = self._num_pictures - self._first > 1
-        self._num_damaged = 0
+        self._is_heif = self._image.format == "HEIF"
+        # libheif leaves out what is missing, without a word
+        self._num_damaged = int(self._is_heif and _is_cut(file))
 
     @property
     def frame_rate(self) -> float:
@@ -98,7 +112,8 @@ class StillSource:
         time_ms = 0.0
         for number in range(self._first, self._num_pictures):
             try:
-                self._image.seek(number)
+                if self._animated:  # the picture meant by a HEIC need not be its first
+                    self._image.seek(number)
                 pixels = to_rgb(self._image)
             except UNREADABLE as error:
                 _refuse_bomb(error)
@@ -111,7 +126,12 @@ class StillSource:
             time_ms += duration_ms
 
     def _salvage(self) -> Image | None:
-        """What FFmpeg, which keeps the rows before the damage, makes of a broken image."""
+        """What FFmpeg, which keeps the rows before the damage, makes of a broken image.
+
+        Of a HEIC nothing: FFmpeg would give one of its tiles.
+        """
+        if self._is_heif:
+            return None
         self._file.seek(0)
         try:
             with av.open(self._file, "r", container_options=dict(_ONLY_THIS_FILE)) as container:
@@ -125,6 +145,22 @@ class StillSource:
         """Release the file."""
         self._image.close()
         self._file.close()
+
+
+def _is_cut(file: BinaryIO) -> bool:
+    """Whether a file of ISO boxes ends before the last of them does."""
+    end, at = file.seek(0, os.SEEK_END), 0
+    while at < end:
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4])
+        if length == 0:  # up to the end
+            return False
+        length = int.from_bytes(head[8:]) if length == 1 else length
+        if length < _LEAST_BOX:
+            return True
+        at += length
+    return at > end
 
 
 def _num_pictures(image: PillowImage.Image) -> int:
@@ -205,10 +241,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def open_within_limits(file: BinaryIO, limits: MediaLimits) -> PillowImage.Image:
     """Read an image's header and check its size before any pixel is decoded."""
+    _refuse_large_heif(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
             PillowImage.init()
+            pi_heif.register_heif_opener(thumbnails=False)
             known = [form for form in FORMATS if form in PillowImage.OPEN]
             image = PillowImage.open(file, formats=known)
     except PillowImage.DecompressionBombError as error:
@@ -220,6 +258,19 @@ def open_within_limits(file: BinaryIO, limits: MediaLimits) -> PillowImage.Image
         raise NotAVideoError(f"the image is damaged: {error}") from None
     limits.check_size(*image.size)
     return image
+
+
+def _refuse_large_heif(file: BinaryIO) -> None:
+    """Refuse a HEIC whose file is larger than a picture's.
+
+    Raises:
+        NotAVideoError: It is.
+    """
+    head = file.read(12)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if head[4:12] in _HEIF and size > _MOST_HEIF_BYTES:
+        raise NotAVideoError(f"the HEIC picture has {size} bytes; at most {_MOST_HEIF_BYTES} are read")
 
 
 def _refuse_bomb(error: Exception) -> None:
