@@ -55,12 +55,47 @@ def test_a_field_without_a_file_name_is_a_file_too() -> None:
         (form(("video", b"x"), ("video", b"y")), "'video' and 'video'"),
         (form(("video", b"x"), ("every", b"2")), "'every'"),
         (b"--a1b2c3\r\nContent-Type: video/mp4\r\n\r\nx\r\n--a1b2c3--\r\n", "''"),
-        (b"--a1b2c3--\r\n", "empty"),
+        (b"--a1b2c3--\r\n", "no video and no image"),
+        (form(("video", b"x"), ("backdrop", b"y")), "'backdrop'"),
     ],
 )
 def test_a_form_that_does_not_hold_exactly_one_file_is_refused(body: bytes, named: str) -> None:
     with pytest.raises(UploadFieldError, match=named):
         read(body)
+
+
+def both(*pieces: bytes) -> tuple[bytes, bytes, bool]:
+    """The file and the backdrop of a form that arrives in pieces, and whether there was one."""
+    file, backdrop = bytearray(), bytearray()
+    reader = FormReader(BOUNDARY, file.extend, backdrop.extend)
+    for piece in pieces:
+        reader.write(piece)
+    reader.finish()
+    return bytes(file), bytes(backdrop), reader.has_backdrop
+
+
+@given(video=st.binary(max_size=80), backdrop=st.binary(max_size=80), size=st.integers(1, 50))
+@pytest.mark.parametrize("first", ["video", "backdrop"])
+def test_a_form_may_hold_a_backdrop_before_or_after_the_file(
+    first: str, video: bytes, backdrop: bytes, size: int
+) -> None:
+    parts = sorted([("video", video), ("backdrop", backdrop)], key=lambda part: part[0] != first)
+    body = form(*parts)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert both(*pieces) == (video, backdrop, True)
+    assert both(form(("image", video))) == (video, b"", False)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (form(("backdrop", b"x")), "no video and no image"),
+        (form(("backdrop", b"x"), ("video", b"y"), ("backdrop", b"z")), "two fields 'backdrop'"),
+    ],
+)
+def test_a_backdrop_comes_once_and_with_a_file(body: bytes, named: str) -> None:
+    with pytest.raises(UploadFieldError, match=named):
+        both(body)
 
 
 @pytest.mark.parametrize(

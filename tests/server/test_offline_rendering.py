@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import av
+import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
+from partstream_client import Client
 from partstream_core.labels import PARTS
 from partstream_core.results import FrameResult, PersonResult
 from partstream_server.benchmarks.drawn_clip import write_figures
-from partstream_server.offline.rendering import COVERED_S, Renderer, RenderOptions
+from partstream_server.offline.privacy import COVERED_S
+from partstream_server.offline.rendering import Renderer, RenderOptions
 from partstream_server.pipeline.likely_parts import Likely, likely_parts
 from partstream_server.pipeline.values import LabelMaps
 from tests.server.answers import problem
 from tests.server.media_fixtures import image
-from tests.server.running_server import Running
+from tests.server.running_server import Running, eventually
 
 HEIGHT, WIDTH = 120, 160
 HEAD = (slice(20, 40), slice(60, 80))
@@ -209,3 +213,50 @@ def test_the_service_renders_what_is_asked_for(server: Running, tmp_path: Path) 
     assert np.abs(shown["background"][0, 5, 5].astype(int) - (0, 0, 255)).max() < 30
     problem(server.parse(image(), "video/mp4", render="cartoon"), "bad_option")
     problem(server.parse(image(), "video/mp4", background="green"), "bad_option")
+
+
+def two_colours() -> bytes:
+    """A picture that is red on the left and blue on the right."""
+    pixels = np.zeros((90, 160, 3), np.uint8)
+    pixels[:, :80, 0] = pixels[:, 80:, 2] = 220
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def is_behind(video: bytes, num_frames: int) -> bool:
+    """Whether the picture stands behind people in every frame."""
+    shown = frames(video).astype(int)
+    corners = shown[:, 4:20, [10, 630]].mean(axis=1)
+    expected = np.array([[220, 0, 0], [0, 0, 220]])
+    return len(shown) == num_frames and bool((np.abs(corners - expected) < 30).all())
+
+
+def test_a_picture_of_the_form_stands_behind_people(server: Running, tmp_path: Path) -> None:
+    write_figures(tmp_path / "clip.mp4", width=640, height=360, num_frames=3)
+    clip, picture_ = (tmp_path / "clip.mp4").read_bytes(), two_colours()
+    form = {"video": clip, "backdrop": picture_}
+    mp4 = {"Accept": "video/mp4"}
+
+    def post(path: str, files: dict[str, bytes], **query: Any) -> httpx.Response:
+        return server.http.post(path, files=files, headers=mp4, params=query)
+
+    assert is_behind(post("/parse", form, render="background").content, 3)
+    job = post("/v1/jobs", form, render="background", outputs="mp4").json()
+    path = f"/v1/jobs/{job['id']}"
+    eventually(lambda: server.http.get(path).json()["state"] in ("done", "failed"), "the job is over")
+    assert is_behind(server.http.get(f"{path}/results/mp4").content, 3)
+    with Client(str(server.http.base_url)) as client:
+        client.overlay(clip, tmp_path / "client.mp4", render="background", backdrop=picture_)
+        assert is_behind((tmp_path / "client.mp4").read_bytes(), 3)
+        submitted = client.submit(clip, outputs=("mp4",), render="background", backdrop=picture_)
+        submitted.wait(poll_s=0.1)
+        assert is_behind(submitted.save("mp4", tmp_path / "job.mp4").read_bytes(), 3)
+        with pytest.raises(ValueError, match="not with a url"):
+            client.submit(url="http://localhost/clip.mp4", backdrop=picture_)
+    for where in ("/parse", "/v1/jobs"):
+        problem(post(where, form), "bad_option")
+        problem(post(where, form | {"backdrop": b"no picture"}, render="background"), "bad_option")
+        problem(post(where, form | {"backdrop": b""}, render="background"), "empty_upload")
+        problem(post(where, {"backdrop": picture_}, render="background"), "bad_upload_field")
+    server.check_unharmed()

@@ -197,8 +197,9 @@ class AsyncClient(FollowCalls):
             OSError: A path cannot be read or written.
             ClientError: See `partstream_client.errors`.
         """
+        backdrop = options.pop("backdrop", None)
         return await self._rendered(
-            source, out, "video/mp4", options, progress, deadline_s, skeletons=skeletons
+            source, out, "video/mp4", options, progress, deadline_s, skeletons=skeletons, backdrop=backdrop
         )
 
     async def cutout(
@@ -232,6 +233,7 @@ class AsyncClient(FollowCalls):
         deadline_s: float | None,
         *,
         skeletons: bool = False,
+        backdrop: Source | None = None,
     ) -> Path:
         """The path `out`, holding an answer; it appears whole or not at all."""
         target = Path(out)
@@ -239,7 +241,7 @@ class AsyncClient(FollowCalls):
 
         async def write() -> None:
             async with (
-                self._rest.opened(source) as media,
+                self._rest.opened_with(source, backdrop) as media,
                 self._rest.parse(media, accept, options, progress, skeletons=skeletons) as response,
             ):
                 with partial.open("wb") as file:
@@ -356,16 +358,18 @@ class AsyncClient(FollowCalls):
             options: See `OverlayOptions`.
 
         Raises:
-            ValueError: Both of source and url are given, or none.
+            ValueError: Both of source and url are given, or none, or `backdrop` with a url.
             OSError: The path cannot be read.
             ClientError: See `partstream_client.errors`.
         """
+        backdrop = options.pop("backdrop", None)
         query = job_query(options, tuple(outputs), skeletons=skeletons, webhook=webhook)
         work = submit(
             self._rest,
             source,
             query,
             url=url,
+            backdrop=backdrop,
             idempotency_key=idempotency_key,
             progress=progress,
             sleep=self._sleep,

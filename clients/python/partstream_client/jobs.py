@@ -139,24 +139,27 @@ async def submit(
     url: str | None,
     idempotency_key: str | None,
     progress: ProgressCallback | None,
+    backdrop: Source | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncJob:
     """Send media, or the address of media, and return the job that the server made of them.
 
     Raises:
-        ValueError: Neither of both is given, or both are.
+        ValueError: Neither of both is given, or both are, or a backdrop with an address.
         OSError: The path cannot be read.
         ClientError: There is no good answer.
     """
     if (source is None) == (url is None):
         raise ValueError("give either the media or the url that the server fetches them from")
+    if url is not None and backdrop is not None:
+        raise ValueError("a backdrop goes with media that are sent, not with a url")
     # With a key, a request that is sent again after a broken connection makes no second job.
     headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
     if source is None:
         body = await rest.ask("POST", _PATH, {"url": url}, query=query, headers=headers)
     else:
         async with (
-            rest.opened(source) as media,
+            rest.opened_with(source, backdrop) as media,
             rest.upload(_PATH, media, query, headers, progress) as response,
         ):
             body = await read(response)

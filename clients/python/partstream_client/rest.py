@@ -19,7 +19,7 @@ from partstream_client.errors import (
 from partstream_client.frames import Frame, frame_from
 from partstream_client.progress import ProgressCallback
 from partstream_client.retry import RetryPolicy
-from partstream_client.source import Media, Source, opened
+from partstream_client.source import Form, Media, Source, opened
 from partstream_client.tls import Tls, bearer
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -77,6 +77,8 @@ class OverlayOptions(Options, total=False):
     """How `privacy` covers it."""
     background: str
     """Of `background`: blur, or a colour such as #00ff00."""
+    backdrop: Source
+    """Of `background`: a picture in its place, sent with the video."""
 
 
 class SourceOptions(TypedDict, total=False):
@@ -157,9 +159,19 @@ class Rest:
             yield media
 
     @asynccontextmanager
+    async def opened_with(self, source: Source, backdrop: Source | None) -> AsyncIterator[Media | Form]:
+        """The media of a source, in a form with a backdrop if there is one."""
+        async with self.opened(source) as media:
+            if backdrop is None:
+                yield media
+                return
+            async with self.opened(backdrop) as picture:
+                yield Form(media, picture)
+
+    @asynccontextmanager
     async def parse(
         self,
-        media: Media,
+        media: Media | Form,
         accept: str,
         options: Options,
         progress: ProgressCallback | None,
@@ -181,7 +193,7 @@ class Rest:
     async def upload(
         self,
         path: str,
-        media: Media,
+        media: Media | Form,
         query: Mapping[str, str | list[str]],
         headers: Mapping[str, str],
         progress: ProgressCallback | None,

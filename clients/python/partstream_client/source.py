@@ -6,6 +6,7 @@ import mimetypes
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -106,3 +107,35 @@ async def _fetch(url: str, http: httpx.AsyncClient, file: IO[bytes]) -> None:
 def _media_type(path: Path) -> str:
     guess, _ = mimetypes.guess_type(path.name)
     return guess if guess and guess.startswith(("video/", "image/")) else ANY_MEDIA
+
+
+class Form:
+    """A video and a backdrop as one form, to be sent like media.
+
+    Args:
+        media: The video or the image.
+        backdrop: The picture behind people.
+    """
+
+    def __init__(self, media: Media, backdrop: Media) -> None:
+        boundary = uuid.uuid4().hex
+        self.media_type = f"multipart/form-data; boundary={boundary}"
+        self._parts = tuple(
+            (
+                f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}"\r\n'
+                f"Content-Type: {one.media_type}\r\n\r\n".encode(),
+                one,
+            )
+            for name, one in (("video", media), ("backdrop", backdrop))
+        )
+        self._end = f"--{boundary}--\r\n".encode()
+        self.size = sum(len(head) + one.size + 2 for head, one in self._parts) + len(self._end)
+
+    async def chunks(self, progress: ProgressCallback | None = None) -> AsyncIterator[bytes]:
+        """The form from its start, piece by piece; progress is told what has been taken of the video."""
+        for number, (head, one) in enumerate(self._parts):
+            yield head
+            async for chunk in one.chunks(progress if number == 0 else None):
+                yield chunk
+            yield b"\r\n"
+        yield self._end

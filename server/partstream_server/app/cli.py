@@ -336,14 +336,11 @@ def _versions() -> dict[str, str]:
 
 def _backdrop(path: Path) -> npt.NDArray[np.uint8] | None:
     """The picture of that path; None where there is no file."""
-    from partstream_server.media import open_video  # noqa: PLC0415
+    from partstream_server.offline.backdrop import read_backdrop  # noqa: PLC0415
 
-    if not path.is_file():
-        return None
     try:
-        with open_video(path) as reader:
-            return next(iter(reader)).image
-    except MediaError as error:
+        return read_backdrop(path)
+    except OptionError as error:
         raise _failure(OptionError(f"background: {path}: {error}"), EXIT_BAD_INPUT) from None
 
 

@@ -205,11 +205,11 @@ class Jobs:
         webhook: str = "",
         idempotency_key: str | None = None,
     ) -> Job:
-        """Queue a job whose folder was made, with the file `source` in it or a URL.
+        """Queue a job whose folder was made, with the file `source` (and `backdrop`) in it or a URL.
 
         If the owner submitted one with this idempotency key at the same time, that one is returned.
         """
-        source = self.store.folder(job_id) / "source"
+        folder = self.store.folder(job_id)
         job = self.store.add(
             Job(
                 job_id=job_id,
@@ -221,7 +221,7 @@ class Jobs:
                 url=url,
                 webhook=webhook,
                 idempotency_key=idempotency_key,
-                disk_bytes=source.stat().st_size if source.is_file() else 0,
+                disk_bytes=sum(path.stat().st_size for path in folder.iterdir()),
             )
         )
         if job.job_id != job_id:

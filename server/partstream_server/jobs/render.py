@@ -21,7 +21,7 @@ from partstream_server.media.cutout_writer import MOV, WEBM, AlphaForm, CutoutWr
 from partstream_server.media.video_spec import VideoSpec
 from partstream_server.media.video_writer import VideoWriter
 from partstream_server.offline.parser import first_frames, open_for
-from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of
+from partstream_server.offline.rendering import Renderer, RenderOptions, alpha_of, backdrop_of
 from partstream_server.offline.result_folder import identity_png, part_png
 from partstream_server.offline.stored_maps import maps_of
 from partstream_server.pipeline.encoding import MaskForm
@@ -81,7 +81,9 @@ def write_output(
         with reader:
             pictures = _pictures(reader, folder, options, before_frame)
             if output is Output.MP4:
-                _write_video(folder, part, pictures, reader, rendering)
+                backdrop = backdrop_of(folder / "backdrop", rendering, limits)
+                renderer = Renderer(rendering, backdrop, pixel_aspect=reader.pixel_aspect)
+                _write_video(folder, part, pictures, reader, renderer)
             else:
                 _write_cutout(folder, part, pictures, reader, _CUTOUTS[output])
     if output is not Output.NDJSON:
@@ -114,10 +116,9 @@ def _write_archive(results: Path, path: Path, head: dict[str, Any], before_frame
 
 
 def _write_video(
-    folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, rendering: RenderOptions
+    folder: Path, path: Path, pictures: Iterator[_Picture], reader: VideoReader, renderer: Renderer
 ) -> None:
     """The rendered video, every frame of the source."""
-    renderer = Renderer(rendering, pixel_aspect=reader.pixel_aspect)
     with VideoWriter(path, _spec(reader, folder)) as writer:
         for frame, result, maps in pictures:
             image = renderer.render(frame.image, result, maps, time_s=frame.time_s)

@@ -17,10 +17,10 @@ import numpy as np
 from partstream_core.labels import PARTS
 from partstream_server.pipeline.values import FloatArray, MapArray
 
-_HEAD: Final = frozenset(PARTS.index(name) for name in ("hat", "hair", "sunglasses", "face"))
-_FACE: Final = frozenset(PARTS.index(name) for name in ("sunglasses", "face"))
+HEAD_PARTS: Final = frozenset(PARTS.index(name) for name in ("hat", "hair", "sunglasses", "face"))
+FACE_PARTS: Final = frozenset(PARTS.index(name) for name in ("sunglasses", "face"))
 LIKELY_HEAD: Final = 0.08
-"""Least probability of any part of a head. Lower ones cover few more faces and much more else (figures.md)."""
+"""Least probability of any part of a head. Lower ones cover few more faces and much more else."""
 LIKELY_PERSON: Final = 0.5
 """Least probability of any part: below it, things are taken for people."""
 
@@ -43,7 +43,7 @@ def likely_parts(part_probabilities_Phw: FloatArray, part_labels: Sequence[int])
     """
     likely_hw = np.zeros(part_probabilities_Phw.shape[1:], np.uint8)
     likely_hw[part_probabilities_Phw[0] < 1 - LIKELY_PERSON] = Likely.PERSON
-    for value, labels in ((Likely.HEAD, _HEAD), (Likely.FACE, _FACE)):
+    for value, labels in ((Likely.HEAD, HEAD_PARTS), (Likely.FACE, FACE_PARTS)):
         channels = [channel for channel, label in enumerate(part_labels) if label in labels]
         if channels:
             likely_hw[part_probabilities_Phw[channels].sum(axis=0) > LIKELY_HEAD] = value

@@ -24,6 +24,7 @@ from partstream_server.jobs.records import JobEvent, Output
 from partstream_server.jobs.render import check_outputs
 from partstream_server.jobs.webhooks import check_webhook
 from partstream_server.media import open_video
+from partstream_server.offline.rendering import backdrop_of
 from partstream_server.pipeline.parse_options import check_skeletons
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.documents import JobDocument, JobList
@@ -32,6 +33,7 @@ from partstream_server.rest.query import ParseQuery
 from partstream_server.rest.requests import checked, read_json
 from partstream_server.rest.streaming import Body, StreamedResponse
 from partstream_server.security.origin import check_origin
+from partstream_server.service.forms import BACKDROP
 from partstream_server.service.service import Service, service_of
 from partstream_server.service.uploads import UploadLimits, receive_upload
 from partstream_server.sources.download import check_download
@@ -85,7 +87,7 @@ async def submit(request: Request, query: Annotated[JobQuery, Query()]) -> Respo
     room = await to_thread.run_sync(jobs.room_bytes, owner)
     job_id, folder = await to_thread.run_sync(jobs.new_folder)
     try:
-        url = await _receive(request, service, folder, room, query.stream)
+        url = await _receive(request, service, folder, room, query)
         job = await to_thread.run_sync(
             lambda: jobs.submit(
                 job_id,
@@ -108,12 +110,12 @@ def _answer(document: dict[str, Any], status: int) -> Response:
     return JSONResponse(document, status, {"Location": f"/v1/jobs/{document['id']}"})
 
 
-async def _receive(request: Request, service: Service, folder: Path, room: int, stream: int | None) -> str:
-    """Take the file into the job's folder, or return the URL it comes from.
+async def _receive(request: Request, service: Service, folder: Path, room: int, query: JobQuery) -> str:
+    """Take the file and its backdrop into the job's folder, or return the URL it comes from.
 
     Raises:
         MediaError: The file cannot be read; the subclass says why.
-        OptionError, SourceForbiddenError: The URL is wrong, or not allowed.
+        OptionError, SourceForbiddenError: The URL or the backdrop is wrong, or not allowed.
         ClientDisconnect: The client left.
     """
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -125,11 +127,13 @@ async def _receive(request: Request, service: Service, folder: Path, room: int, 
     source = folder / "source"
     with service.gate.admit():
         await service.drain.unless_over(
-            lambda: receive_upload(request, source, limits, service.metrics.upload_bytes.inc)
+            lambda: receive_upload(
+                request, source, limits, service.metrics.upload_bytes.inc, backdrop=folder / BACKDROP
+            )
         )
-        await to_thread.run_sync(
-            lambda: open_video(source, service.jobs.config.limits, stream=stream).close()
-        )
+        media = service.jobs.config.limits
+        await to_thread.run_sync(lambda: open_video(source, media, stream=query.stream).close())
+        await to_thread.run_sync(backdrop_of, folder / BACKDROP, query, media)
     return ""
 
 

@@ -33,9 +33,9 @@ PARSE_BODY: Final[dict[str, Any]] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"video": _FILE, "image": _FILE},
-                    "minProperties": 1,
-                    "maxProperties": 1,
+                    "properties": {"video": _FILE, "image": _FILE, "backdrop": _FILE},
+                    "oneOf": [{"required": ["video"]}, {"required": ["image"]}],
+                    "additionalProperties": False,
                 }
             },
             "video/*": {"schema": _FILE},

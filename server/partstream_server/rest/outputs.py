@@ -75,7 +75,7 @@ def write_overlay(job: Job, path: Path) -> Steps:
         job.open(with_skipped=True, with_pixels=True) as source,
         VideoWriter(path, _spec(job, source)) as writer,
     ):
-        renderer = Renderer(job.render, pixel_aspect=source.pixel_aspect)
+        renderer = Renderer(job.render, job.backdrop, pixel_aspect=source.pixel_aspect)
         for parsed in source:
             with source.clock.stage("draw"):
                 time_s = parsed.frame.time_s

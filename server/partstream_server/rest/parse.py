@@ -8,12 +8,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from python_multipart.multipart import parse_options_header
 from starlette.responses import Response
 
 from partstream_core.errors import NotAVideoError, UnsupportedMediaTypeError
 from partstream_core.results import VideoInfo
+from partstream_server.offline.rendering import backdrop_of
 from partstream_server.pipeline.parse_options import check_skeletons
 from partstream_server.rest.authentication import account_of
 from partstream_server.rest.negotiation import negotiate
@@ -25,6 +27,7 @@ from partstream_server.rest.streaming import Body, StreamedResponse, file_chunks
 from partstream_server.service.drain import Drain
 from partstream_server.service.errors import as_partstream_error
 from partstream_server.service.file_parse import Job
+from partstream_server.service.forms import BACKDROP
 from partstream_server.service.presence import unless_gone
 from partstream_server.service.service import Service, service_of
 from partstream_server.service.threaded_steps import ThreadedSteps
@@ -43,9 +46,10 @@ _log = logging.getLogger("partstream.api")
 async def parse(request: Request, options: Options) -> Response:
     """People, parts and identities of a video or an image.
 
-    Send it as the file `video` or `image` of a form, or as the body. `Accept` picks the form of the results:
-    one JSON document, NDJSON (a line for each frame as soon as it is ready; a failure half way is a last line
-    `{"error": problem}`), the overlay video, or a zip of label maps.
+    Send it as the file `video` or `image` of a form, or as the body. A form may hold a picture `backdrop`,
+    too, which stands behind people in a video with `render=background`. `Accept` picks the form of the
+    results: one JSON document, NDJSON (a line for each frame as soon as it is ready; a failure half way is a
+    last line `{"error": problem}`), the rendered video, people alone as WebM or MOV, or a zip of label maps.
     """
     service = service_of(request)
     settings = service.settings
@@ -61,7 +65,10 @@ async def parse(request: Request, options: Options) -> Response:
         turn = service.gate.turn(request)
         await service.drain.unless_over(lambda: resources.enter_async_context(turn))
         account = account_of(request)
-        job = Job(upload, engine, options, service.limits, service.metrics, account, render=options)
+        backdrop = await to_thread.run_sync(
+            backdrop_of, workspace / BACKDROP, options, service.limits, limiter=service.limiter
+        )
+        job = Job(upload, engine, options, service.limits, service.metrics, account, options, backdrop)
         try:
             body = await _start(request, service, job, media_type, resources)
         except NotAVideoError as error:
@@ -75,7 +82,8 @@ async def _receive(request: Request, service: Service, workspace: Path) -> Path:
     upload = workspace / "upload"
     settings = service.settings
     limits = UploadLimits.of(settings)
-    await receive_upload(request, upload, limits, service.metrics.upload_bytes.inc)
+    on_bytes = service.metrics.upload_bytes.inc
+    await receive_upload(request, upload, limits, on_bytes, backdrop=workspace / BACKDROP)
     return upload
 
 

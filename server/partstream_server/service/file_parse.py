@@ -9,7 +9,7 @@ from pathlib import Path
 
 from partstream_core.results import FrameResult, ModelInfo, VideoInfo
 from partstream_server.engine import Engine
-from partstream_server.media import Frame, MediaLimits
+from partstream_server.media import Frame, Image, MediaLimits
 from partstream_server.offline.parser import MediaParser
 from partstream_server.offline.rendering import RenderOptions
 from partstream_server.pipeline.parse_options import ParseOptions
@@ -42,6 +42,8 @@ class Job:
     account: Account
     render: RenderOptions = field(default_factory=RenderOptions)
     """What a rendered video shows."""
+    backdrop: Image | None = None
+    """RGB picture behind people, for a rendered video that shows another background."""
 
     @contextmanager
     def open(self, *, with_skipped: bool = False, with_pixels: bool = False) -> Iterator[OpenJob]:

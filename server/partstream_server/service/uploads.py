@@ -6,9 +6,10 @@ one buffer of `BUFFER_BYTES` is in memory for each upload.
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -94,15 +95,21 @@ def too_slow(limits: UploadLimits) -> UploadTimeoutError:
 
 
 async def receive_upload(
-    request: Request, path: Path, limits: UploadLimits, on_bytes: Callable[[int], None]
+    request: Request,
+    path: Path,
+    limits: UploadLimits,
+    on_bytes: Callable[[int], None],
+    *,
+    backdrop: Path | None = None,
 ) -> None:
-    """Write the request's file to a path.
+    """Write the request's file to a path, and its backdrop to another.
 
     Args:
         request: Its body is read once, here.
         path: Made or replaced; incomplete if this raises.
         limits: Checked as the bytes come.
         on_bytes: Told the size of each piece of the body.
+        backdrop: Made if there is one in the form; None refuses one. Limits are those of both together.
 
     Raises:
         EmptyUploadError, UploadTooLargeError, UnsupportedMediaTypeError, UploadFieldError,
@@ -113,20 +120,37 @@ async def receive_upload(
     max_body_bytes = limits.max_bytes + (FORM_OVERHEAD_BYTES if form else 0)
     if _declared_bytes(request) > max_body_bytes:
         raise too_large(limits.max_bytes)
-    with path.open("wb") as file:
+    with path.open("wb") as file, _temporary(backdrop) as second_file:
         upload = UploadSink(file, max_bytes=limits.max_bytes)
-        reader = FormReader(form, upload.take) if form else None
+        second = UploadSink(second_file, max_bytes=limits.max_bytes)
+        reader = FormReader(form, upload.take, second.take if backdrop else None) if form else None
         take = reader.write if reader else upload.take
         async with aclosing(_pieces(request, limits, max_bytes=max_body_bytes)) as pieces:
             async for piece in pieces:
                 on_bytes(len(piece))
                 take(piece)
                 await upload.flush(at_least=BUFFER_BYTES)
+                await second.flush(at_least=BUFFER_BYTES)
         if reader:
             reader.finish()
         await upload.flush()
+        await second.flush()
     if upload.num_bytes == 0:
         raise EmptyUploadError("the upload is empty: send a video or an image")
+    if reader and reader.has_backdrop and second.num_bytes == 0:
+        raise EmptyUploadError("the backdrop is empty: send a picture")
+
+
+@contextmanager
+def _temporary(path: Path | None) -> Iterator[BinaryIO]:
+    """A file to write to, which is removed if nothing was written; one in memory without a path."""
+    if path is None:
+        yield io.BytesIO()
+        return
+    with path.open("wb") as file:
+        yield file
+    if path.stat().st_size == 0:
+        path.unlink()
 
 
 async def _pieces(request: Request, limits: UploadLimits, *, max_bytes: int) -> AsyncGenerator[bytes, None]:

@@ -22,14 +22,8 @@ from partstream_evaluation.composite.source import read_source
 from partstream_evaluation.composite.truth import Benchmark, make_benchmark
 from partstream_server.engine import Engine, create_engine
 from partstream_server.offline.parser import MediaParser
-from partstream_server.offline.rendering import (
-    Effect,
-    Hidden,
-    Renderer,
-    RenderKind,
-    RenderOptions,
-    options_for,
-)
+from partstream_server.offline.privacy import Effect, Hidden
+from partstream_server.offline.rendering import Renderer, RenderKind, RenderOptions, options_for
 from partstream_server.pipeline.parse_options import ParseOptions
 
 _COVERED = 0.9
