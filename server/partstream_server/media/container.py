@@ -185,7 +185,11 @@ class ContainerSource:
         if self._stream.frames:
             # frames outside of an edit list are counted in the header and never shown
             cut_short = self._num_packets < self._stream.frames and (missing is None or missing > 0.5)
-            return self._stream.frames - self._num_pictures if cut_short else 0
+            if cut_short:
+                return self._stream.frames - self._num_pictures
+            # without its index, what follows a loss in an AVI moves up to the place of what was lost
+            places = self._clock.num_places
+            return max(0, self._stream.frames - places) if places else 0
         return round(missing) if missing is not None and missing > 1.5 else 0
 
     def close(self) -> None:

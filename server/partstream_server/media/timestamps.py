@@ -13,6 +13,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from partstream_server.media.frame_numbers import FrameNumbers
+
 _RESTARTING: Final = frozenset({"mpegts", "mpeg"})
 """Formats whose clock may begin anew in the middle; FFmpeg takes their duration from the last time stamp."""
 _TIMED: Final = "mpegts"
@@ -21,11 +23,15 @@ _LONGEST_GAP_S: Final = 60.0
 """Between frames of such a format; a longer one is a clock that began anew."""
 _STEPS: Final = 8
 """Distances of frames that tell of a constant rate."""
+_MOST_BREAKS: Final = 64
+"""Losses that are remembered until their gap is shown: decoders hold back some frames."""
 _EVEN: Final = 1.2
 """The longest of them against the median."""
 _LOSS: Final = 1.6
 """A distance against the median that is a loss."""
-_ENDS: Final = frozenset({"matroska", "webm"})
+_NUMBERED: Final = frozenset({"matroska", "webm", "flv", "mov", "mp4", _TIMED})
+"""Formats whose frames have times of their own, and whose rate may vary."""
+_ENDS: Final = frozenset({"matroska", "webm", "flv"})
 """Formats whose headers tell the time of the end, which a recording that begins late has far from 0."""
 _UNORDERED: Final = "avi"
 """A format without presentation times."""
@@ -40,17 +46,29 @@ class ContainerClock:
         self._usual_step_s = usual_step_s
         self._waiting: list[int] | None = [] if _UNORDERED in self._names else None
         """Decoding times of packets that are not shown yet."""
+        self.num_places = 0
+        """Of AVI: places of frames up to the last packet, with those that the file leaves empty."""
         self._last_s: float | None = None
         self._shift_s = 0.0
         self._before_s: float | None = None
         self._steps: deque[float] = deque(maxlen=_STEPS)
+        self._numbers: FrameNumbers | None = None
+        if _NUMBERED & self._names and stream.codec_context.name == "h264":
+            self._numbers = FrameNumbers(stream.codec_context.extradata)
+        self._breaks_s: deque[float] = deque(maxlen=_MOST_BREAKS)
+        """Times of the packets before or in which something was lost."""
         self.restarted = False
         """Whether the clock jumped."""
 
     def sees(self, packet: Packet[VideoStream]) -> None:
         """Note a packet before it is decoded."""
+        if self._numbers is not None and packet.size:
+            is_break = self._numbers.num_missing(bytes(packet)) > 0 or packet.is_corrupt
+            if is_break and packet.pts is not None:
+                self._breaks_s.append(float(packet.pts * packet.time_base) + self._shift_s)
         if self._waiting is not None and packet.dts is not None and packet.size:
             heapq.heappush(self._waiting, packet.dts)
+            self.num_places = max(self.num_places, packet.dts + 1)
 
     def loses(self, packet: Packet[VideoStream]) -> None:
         """Forget a packet that could not be decoded."""
@@ -78,12 +96,13 @@ class ContainerClock:
         return raw_s + self._shift_s
 
     def num_lost(self, time_s: float | None) -> int:
-        """Frames that are missing before one with this time, of a broadcast stream at a constant rate.
+        """Frames that are missing before one with this time, of a stream at a constant rate; at least.
 
-        Such a stream has no index that tells how many frames there are, and each has its own time: a gap
-        after frames at equal distances is a loss.
+        A gap after frames at equal distances may be a loss, or frames that never were. Of H.264 the frame
+        numbers, and packets that the demultiplexer calls damaged, tell one from the other; a broadcast stream
+        of another codec is taken to have a constant rate.
         """
-        if time_s is None or _TIMED not in self._names:
+        if time_s is None or not (_TIMED in self._names or self._numbers):
             return 0
         steps, last_s, self._before_s = self._steps, self._before_s, time_s
         if last_s is None:
@@ -91,7 +110,9 @@ class ContainerClock:
         step_s = time_s - last_s
         usual_s = statistics.median(steps) if len(steps) == steps.maxlen else 0.0
         if usual_s > 0 and step_s > _LOSS * usual_s and max(steps) < _EVEN * usual_s:
-            return round(step_s / usual_s) - 1
+            begin_s, end_s = last_s - usual_s / 2, time_s + _STEPS * usual_s
+            is_lost = self._numbers is None or any(begin_s < break_s <= end_s for break_s in self._breaks_s)
+            return round(step_s / usual_s) - 1 if is_lost else 0
         steps.append(step_s)
         return 0
 
