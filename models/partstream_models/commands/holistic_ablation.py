@@ -8,9 +8,10 @@ judged on the same pictures, which no run learned from.
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -31,8 +32,10 @@ from partstream_models.training.holistic_recipes import (
     holistic_piecewise_reduced,
     holistic_reduced,
 )
-from partstream_models.training.paper import PaperOptions, train_paper
+from partstream_models.training.paper import PaperOptions, PaperResult, train_paper
 
+Train: TypeAlias = Callable[[HolisticRecipe, PhotoCache, PaperOptions], PaperResult]
+"""Runs one recipe."""
 _app = new_app()
 
 
@@ -45,7 +48,9 @@ class Budget:
     whole: int
 
 
-def train_seed(photos: PhotoCache, folder: Path, budget: Budget, seed: int) -> dict[str, dict[str, float]]:
+def train_seed(
+    photos: PhotoCache, folder: Path, budget: Budget, seed: int, *, train: Train = train_paper
+) -> dict[str, dict[str, float]]:
     """Scores of each row, of the networks of one seed; runs go on where their folder stands."""
     scores: dict[str, dict[str, float]] = {}
     for mining in (False, True):
@@ -58,7 +63,7 @@ def train_seed(photos: PhotoCache, folder: Path, budget: Budget, seed: int) -> d
             chosen = recipe if mining else replace(recipe, hardest=None)
             output = folder / f"{row.replace(', ', '-').replace(' ', '-')}-{seed}"
             options = PaperOptions(output_dir=output, start_from=start)
-            result = train_paper(chosen, photos, options)
+            result = train(chosen, photos, options)
             scores[row] = result.scores
             return result.weights
 
