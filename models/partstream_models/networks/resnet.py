@@ -32,11 +32,13 @@ class ResNetConfig:
     """Put a block's stride on its 3x3 convolution (torchvision's weights) or on its first 1x1 (the paper)."""
     out_stride: int = 16
     """Of the last stage: 16, or 8 with the last two stages dilated."""
+    extra_channels: int = 0
+    """Channels of the input after RGB; they are not normalised."""
 
     def __post_init__(self) -> None:
         if self.out_stride not in _STRIDES:
             raise ValueError(f"out_stride must be 16 or 8, got {self.out_stride}")
-        if min(self.blocks) < 1 or self.width < 1:
+        if min(self.blocks) < 1 or self.width < 1 or self.extra_channels < 0:
             raise ValueError(f"cannot build a ResNet of {self.blocks} blocks and width {self.width}")
 
     @property
@@ -106,7 +108,7 @@ class ResNet(nn.Module):
     def __init__(self, config: ResNetConfig = RESNET50) -> None:
         super().__init__()
         self.config = config
-        self.stem_conv = nn.Conv2d(3, config.width, 7, 2, 3, bias=False)
+        self.stem_conv = nn.Conv2d(3 + config.extra_channels, config.width, 7, 2, 3, bias=False)
         self.stem_norm = FrozenBatchNorm(config.width)
         self.pool = nn.MaxPool2d(3, 2, 1)
         in_channels, stages, dilation_before = config.width, [], 1
@@ -131,7 +133,10 @@ class ResNet(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> ResNetTaps:
         """Taps of an RGB image in [-1, 1]; it is normalised here as ImageNet weights expect."""
-        stem = self.pool(self.stem_norm(self.stem_conv(imagenet_normalised(image_BCHW))).relu())
+        x = imagenet_normalised(image_BCHW[:, :3])
+        if self.config.extra_channels:
+            x = torch.cat([x, image_BCHW[:, 3:]], dim=1)
+        stem = self.pool(self.stem_norm(self.stem_conv(x)).relu())
         x = stem
         for stage in self.stages:
             x = stage(x)

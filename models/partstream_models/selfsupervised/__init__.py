@@ -1,0 +1,1 @@
+"""Learning from unlabelled video: segmentation, optical flow and joints correct one another."""
