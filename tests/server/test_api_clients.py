@@ -45,7 +45,7 @@ def check_nothing_runs_on(server: Running) -> None:
     """No request, decoder or open file is left."""
     eventually(lambda: server.service.gate.num_inside == 0, "no request is inside")
     eventually(lambda: not decoders(), "no decoder runs")
-    inside = str(server.work_dir)
+    inside = f"{server.work_dir}/"
     assert not [file for file in psutil.Process().open_files() if file.path.startswith(inside)]
 
 
