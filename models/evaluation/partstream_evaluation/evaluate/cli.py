@@ -16,6 +16,7 @@ from partstream_evaluation.empty.cli import empty_command
 from partstream_evaluation.evaluate import ccp
 from partstream_evaluation.evaluate.results_cli import convert_command, results_command
 from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
+from partstream_evaluation.follow.cli import follow_command
 from partstream_evaluation.keypoints.cli import joints_command
 from partstream_evaluation.masks.cli import masks_command
 from partstream_evaluation.offset.cli import offset_command
@@ -34,6 +35,7 @@ class Split(StrEnum):
 
 app.command(name="composite")(composite_command)
 app.command(name="empty")(empty_command)
+app.command(name="follow")(follow_command)
 app.command(name="joints")(joints_command)
 app.command(name="masks")(masks_command)
 app.command(name="offset")(offset_command)

@@ -39,16 +39,27 @@ class PartstreamCommand:
         Raises:
             EvaluationError: The command cannot be run, or failed.
         """
+        flags = ["--no-overlay", "--no-part-maps", *options, *self.options]
+        return self._run("parse", *map(str, inputs), "-o", str(output), *flags)
+
+    def follow(self, source: Path, output: Path, person: str) -> str:
+        """Follow one person of a clip into `output/follow.ndjson`; the command line that did it.
+
+        Raises:
+            EvaluationError: The command cannot be run, or failed.
+        """
+        return self._run("follow", str(source), "-o", str(output), "--person", person)
+
+    def _run(self, name: str, *words: str) -> str:
         bundle = ["--bundle", str(self.bundle)] if self.bundle is not None else []
-        flags = ["--no-overlay", "--no-part-maps", *options, *self.options, *bundle]
-        command = [str(self.executable), "parse", *map(str, inputs), "-o", str(output), *flags]
+        command = [str(self.executable), name, *words, *bundle]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
         except OSError as error:
             raise EvaluationError(f"cannot run {self.executable}: {error}") from error
         if done.returncode != 0:
             last = "\n".join((done.stderr or done.stdout).splitlines()[-_LINES_OF_ERROR:])
-            raise EvaluationError(f"{self.executable} parse ended with exit code {done.returncode}:\n{last}")
+            raise EvaluationError(f"{self.executable} {name} ended with exit code {done.returncode}:\n{last}")
         return shlex.join(command)
 
     def parse_photos(self, photos: Sequence[Path], output: Path) -> str:

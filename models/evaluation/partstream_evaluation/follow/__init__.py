@@ -1,0 +1,1 @@
+"""How well `partstream follow` keeps to one person of clips with masks."""
