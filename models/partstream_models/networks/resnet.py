@@ -133,9 +133,10 @@ class ResNet(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> ResNetTaps:
         """Taps of an RGB image in [-1, 1]; it is normalised here as ImageNet weights expect."""
-        x = imagenet_normalised(image_BCHW[:, :3])
         if self.config.extra_channels:
-            x = torch.cat([x, image_BCHW[:, 3:]], dim=1)
+            x = torch.cat([imagenet_normalised(image_BCHW[:, :3]), image_BCHW[:, 3:]], dim=1)
+        else:
+            x = imagenet_normalised(image_BCHW)
         stem = self.pool(self.stem_norm(self.stem_conv(x)).relu())
         x = stem
         for stage in self.stages:
