@@ -207,7 +207,7 @@ def test_clips_of_things_and_backdrops_are_taken_in_where_their_folders_are_give
         list(draw(recipe, replace(sources, backdrops=folder / "nowhere")))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_sources_together_are_more_than_three_hundred_pictures(data_dir: Path) -> None:
     pytest.importorskip("av", reason="videos are decoded by PyAV")
     folders = EmptySources(

@@ -203,6 +203,7 @@ def test_masks_are_doubled_as_torch_interpolates(size: tuple[int, int]) -> None:
     torch.testing.assert_close(masks, expected)
 
 
+@pytest.mark.long
 def test_the_network_of_bundle_03_exports_with_coarser_masks_and_without_joints(tmp_path: Path) -> None:
     torch.manual_seed(0)
     older = LiveNetworkV03(temporal=True).eval()

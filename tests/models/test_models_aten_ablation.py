@@ -206,7 +206,7 @@ def test_budgets_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str], 
 
 
 @pytest.mark.data
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_benchmark_is_read_as_recordings(data_dir: Path, tmp_path: Path) -> None:
     (clip,) = open_benchmark(data_dir / "ccp", tmp_path, select=lambda clip: clip.number == 0, num_frames=2)
     assert (clip.num_frames, clip.labelled) == (2, (0, 1))

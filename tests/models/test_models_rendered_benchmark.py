@@ -70,6 +70,7 @@ def test_joints_move_with_their_people(data_dir: Path, people: Path, tmp_path: P
             assert (truth.instances_HW[y, x] == number).mean() > 0.8
 
 
+@pytest.mark.long
 def test_the_same_recipe_makes_the_same_truth_and_another_seed_another(
     data_dir: Path, people: Path, tmp_path: Path
 ) -> None:
