@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from partstream_core.convert.arrow import set_arrow_defaults
 from partstream_core.privacy import keep_runtimes_silent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +17,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "2")
 
 keep_runtimes_silent()
+set_arrow_defaults()
 
 # pytest disables faulthandler after the last test unless it was enabled before pytest_configure; a crash of a
 # native library during the interpreter's shutdown would then leave exit code 139 and no traceback.

@@ -4,6 +4,9 @@ import contextlib
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -451,6 +454,25 @@ def test_without_pyarrow_the_error_names_what_to_install(
     with pytest.raises(ImportError, match=r"pip install 'partstream-core\[parquet\]'"):
         convert(FRAMES, "parquet", tmp_path / "table.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_parquet_starts_no_thread_of_jemalloc(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("thread names are read from /proc")
+    lines = [
+        "from pathlib import Path",
+        "from partstream_core.convert.table import ParquetWriter",
+        f"ParquetWriter(Path({str(tmp_path / 'table.parquet')!r}), colours=False).close()",
+        "print([path.read_text() for path in Path('/proc/self/task').glob('*/comm')])",
+    ]
+    names = {"JE_ARROW_MALLOC_CONF", "ARROW_DEFAULT_MEMORY_POOL"}
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "jemalloc" not in done.stdout
+    assert done.stdout.startswith("[")
 
 
 def test_the_masks_of_this_test_have_holes_pieces_and_borders() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from partstream_core.convert.arrow import import_arrow
 from partstream_core.convert.values import Image, parts_of
 from partstream_core.results import FrameResult
 
@@ -31,10 +32,6 @@ _TIME_DIGITS = 6
 _ROWS_AT_ONCE = 65_536
 
 Row = tuple[int | float | str, ...]
-
-
-class MissingExtraError(ImportError):
-    """Something optional is not installed."""
 
 
 def rows_of(frame: FrameResult, image: Image | None) -> Iterator[Row]:
@@ -82,12 +79,7 @@ class ParquetWriter:
     """
 
     def __init__(self, path: Path, *, colours: bool) -> None:
-        try:
-            import pyarrow  # noqa: PLC0415  (an extra: whoever writes no Parquet does not need it)
-            from pyarrow import parquet  # noqa: PLC0415
-        except ImportError as error:
-            message = "Parquet needs pyarrow, of the extra parquet: pip install 'partstream-core[parquet]'"
-            raise MissingExtraError(message) from error
+        pyarrow, parquet = import_arrow()
         types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
         columns = COLUMNS | (COLOURS if colours else {})
         self._schema: Any = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
@@ -116,7 +108,6 @@ class ParquetWriter:
             self._rows = []
 
     def _arrays(self, columns: list[tuple[int | float | str, ...]]) -> list[Any]:
-        import pyarrow  # noqa: PLC0415
-
+        pyarrow, _ = import_arrow()
         types = self._schema.types
         return [pyarrow.array(column, kind) for column, kind in zip(columns, types, strict=True)]
