@@ -158,6 +158,68 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     assert not next(steps).skipped
 
 
+class Root:
+    """The gradient of a square root at 0 is not finite, though the root is; a norm counts what it saw."""
+
+    def __init__(self) -> None:
+        self.network: nn.Module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        seen: Tensor = self.network(torch.tensor([[float(step)], [step + 1.0]]))
+        return {"root": (seen[0, 0] * 0 if step == 0 else seen[0, 0].abs()).sqrt()}
+
+
+def test_a_gradient_that_is_not_finite_leaves_weights_statistics_and_average() -> None:
+    task = Root()
+    fit = Fit(task, FitConfig(num_steps=2, ema_decay=0.9), name="root")
+    assert fit.average is not None
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    steps = fit.steps()
+    report = next(steps)
+    assert report.skipped
+    assert report.terms["root"] == 0
+    for state in (task.network.state_dict(), fit.average.state_dict()):
+        assert all(torch.equal(before[name], value) for name, value in state.items())
+    assert not next(steps).skipped
+    assert fit.skipped == 1
+    assert any(not torch.equal(before[name], value) for name, value in fit.average.state_dict().items())
+
+
+def test_the_average_follows_the_weights_and_parameters_of_the_loss_learn() -> None:
+    task, own = Line(), nn.Linear(1, 1)
+    task.losses = lambda step: {"error": own(Line.losses(task, step)["error"].reshape(1)).square()[0]}  # type: ignore[method-assign]
+    before = own.weight.detach().clone()
+    fit = Fit(task, FitConfig(num_steps=1, ema_decay=0.5), name="line", loss=own)
+    assert fit.average is not None
+    start = fit.average.state_dict()["weight"].clone()
+    list(fit.steps())
+    assert not torch.equal(own.weight, before)
+    # the decay grows with the steps up to what was asked for: it begins at a tenth
+    expected = start * 0.1 + task.network.state_dict()["weight"] * 0.9
+    torch.testing.assert_close(fit.average.state_dict()["weight"], expected)
+
+
+def test_the_rate_warms_up_falls_along_a_cosine_and_ends_with_the_minutes() -> None:
+    config = FitConfig(num_steps=100, learning_rate=2.0, warmup_steps=10, cosine_floor=0.5)
+    assert config.rate(0) == pytest.approx(0.2)
+    assert config.rate(50) == pytest.approx(2 * 0.75)
+    assert config.rate(100) == pytest.approx(1.0)
+    timed = replace(config, minutes=2.0)
+    assert timed.rate(20, seconds=60) == pytest.approx(2 * 0.75)
+    assert timed.progress(20, seconds=120) == 1
+    assert len(list(Fit(Line(), replace(config, minutes=1e-9), name="line").steps())) == 1
+
+
+def test_a_share_of_the_rate_belongs_to_parameters_by_their_names() -> None:
+    task = Line()
+    fit = Fit(task, FitConfig(num_steps=2, rate_factors=(("bias", 0.0),)), name="line")
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    list(fit.steps())
+    after = task.network.state_dict()
+    assert torch.equal(after["bias"], before["bias"])
+    assert not torch.equal(after["weight"], before["weight"])
+
+
 class HalfFrozen(Line):
     """Its first draw is one that nothing which learns takes part in."""
 

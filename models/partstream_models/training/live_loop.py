@@ -1,35 +1,30 @@
-"""The training loop: draw, forward, backward, average, save."""
+"""Trains a recipe of the live network: makes network and task, logs, saves, writes the weights that ship."""
 
 import copy
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from partstream_models.data.batches import CacheStatistics
 from partstream_models.data.clips.unlabelled import VideoFrames
 from partstream_models.data.photos.cache import PhotoCache
 from partstream_models.data.scenes.sources import SceneSources
-from partstream_models.networks.checkpoints import (
-    load_network,
-    load_part,
-    load_tensors,
-    save_tensors,
-    start_network,
-)
+from partstream_models.networks.checkpoints import load_network, load_part, save_tensors, start_network
 from partstream_models.networks.live import LiveNetwork
+from partstream_models.training.fit import Fit, FitConfig, Optimiser
 from partstream_models.training.live_recipes import Recipe, Subject
-from partstream_models.training.live_tasks import make_live_task
+from partstream_models.training.live_tasks import LiveTask, make_live_task
 from partstream_models.training.log import RunLog
 
 SAVE_EVERY = 200
 LOG_EVERY = 20
+STATE, AVERAGE, WEIGHTS = "state.safetensors", "average.safetensors", "final.safetensors"
+_COSINE_FLOOR = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,185 +53,122 @@ def train(recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, option
     """Run a recipe, or go on where its output folder stands; return the path of the weights to ship.
 
     `average.safetensors` is where the run stands; `final.safetensors` has its embeddings centred as well.
+
+    Raises:
+        ValueError: A checkpoint does not fit, or the output folder holds another recipe's run.
     """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(options.num_threads)
-    run = _Run(recipe, cache, statistics, options)
+    network = _make_network(recipe, options)
+    task = make_live_task(
+        recipe, cache, statistics, options.device, options.unlabelled, options.sources, options.pretrained
+    )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and task.is_trained(name))
+    draws = _LiveDraws(network, task, options.num_workers)
+    fit = Fit(
+        draws, fit_config(recipe, options.minutes), name=recipe.name, device=options.device, loss=task.loss
+    )
+    run = _Run(fit, draws, options)
     run.resume()
     run.loop()
-    run.save()
     return run.finish()
 
 
-class _Run:
-    """One training run's state."""
+def fit_config(recipe: Recipe, minutes: float | None = None) -> FitConfig:
+    """The schedule of a recipe: a warm-up, then half a cosine over the steps, or over the minutes if any."""
+    return FitConfig(
+        num_steps=recipe.num_steps,
+        learning_rate=recipe.learning_rate,
+        optimiser=Optimiser.ADAMW,
+        weight_decay=recipe.weight_decay,
+        clip_norm=recipe.clip_norm,
+        seed=recipe.seed,
+        warmup_steps=recipe.warmup_steps,
+        cosine_floor=_COSINE_FLOOR,
+        rate_factors=(("backbone.trunk.", recipe.trunk_factor),),
+        ema_decay=recipe.ema_decay,
+        minutes=minutes,
+    )
 
-    def __init__(
-        self, recipe: Recipe, cache: PhotoCache, statistics: CacheStatistics, options: RunOptions
-    ) -> None:
-        self.recipe, self.options = recipe, options
-        self.network = LiveNetwork(temporal=recipe.subject is not Subject.PICTURES)
-        self.fresh: list[str] = []
-        if options.start_from is not None:
-            self.fresh = start_network(self.network, options.start_from)
-        elif options.pretrained is not None and recipe.use_pretrained:
-            self.network.load_pretrained(options.pretrained)
-        if options.flow is not None:
-            load_part(self.network, options.flow, "temporal.flow.")
-        self.network.backbone.trunk.train_last(recipe.trained_blocks)
-        self.network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).eval()
-        self.task = make_live_task(
-            recipe, cache, statistics, options.device, options.unlabelled, options.sources, options.pretrained
-        )
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and self.task.is_trained(name))
-        self.optimiser = torch.optim.AdamW(self._groups(), weight_decay=recipe.weight_decay)
-        self.log = RunLog(options.output_dir, tensorboard=options.tensorboard)
-        self.step = 0
-        self.skipped = 0
-        self.seconds = 0.0
 
-    def _groups(self) -> list[dict[str, object]]:
-        named = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
-        trunk = [p for name, p in named if name.startswith("backbone.trunk.")]
-        rest = [p for name, p in named if not name.startswith("backbone.trunk.")]
-        rest += list(self.task.loss.parameters())
-        rate = self.recipe.learning_rate
-        return [
-            {"params": trunk, "lr": rate * self.recipe.trunk_factor, "peak": rate * self.recipe.trunk_factor},
-            {"params": rest, "lr": rate, "peak": rate},
-        ]
+def _make_network(recipe: Recipe, options: RunOptions) -> LiveNetwork:
+    network = LiveNetwork(temporal=recipe.subject is not Subject.PICTURES)
+    if options.start_from is not None:
+        start_network(network, options.start_from)
+    elif options.pretrained is not None and recipe.use_pretrained:
+        network.load_pretrained(options.pretrained)
+    if options.flow is not None:
+        load_part(network, options.flow, "temporal.flow.")
+    network.backbone.trunk.train_last(recipe.trained_blocks)
+    network.to(device=options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
-    def progress(self) -> float:
-        """How much of the run is over, 0..1."""
-        done = self.step / self.recipe.num_steps
-        if self.options.minutes is not None:
-            done = max(done, self.seconds / 60 / self.options.minutes)
-        return min(done, 1.0)
 
-    def loop(self) -> None:
-        """Train until the steps or the minutes are over."""
-        stream = self.task.stream(first=self.step, num_workers=self.options.num_workers)
-        bar = tqdm(total=self.recipe.num_steps, initial=self.step, desc=self.recipe.name, mininterval=5)
-        while self.progress() < 1.0:
-            start = time.monotonic()
-            batch = next(stream)
-            self.skipped += batch.num_skipped
-            terms = self.train_step(batch)
-            self.seconds += time.monotonic() - start
-            self.step += 1
-            bar.update()
-            if self.step % LOG_EVERY == 0:
-                self.log.write(self.step, self.seconds, self.skipped, terms)
-                bar.set_postfix({name: f"{value:.2f}" for name, value in terms.items()})
-            if self.step % SAVE_EVERY == 0:
-                self.save()
-        bar.close()
+class _LiveDraws:
+    """Losses of the batches of a live task, which are drawn in order by worker processes."""
 
-    def train_step(self, batch: Any) -> dict[str, float]:
-        """One update; a batch whose loss or gradient is not finite changes nothing and is counted."""
-        rate = _schedule(self.step, self.progress(), self.recipe.warmup_steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * rate
+    def __init__(self, network: LiveNetwork, task: LiveTask, num_workers: int) -> None:
+        self.network, self.task = network, task
+        self._num_workers = num_workers
+        self._stream: Iterator[Any] | None = None
+        self.num_skipped = 0
+        """Samples that could not be read."""
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Terms of the loss of the next batch; the first call starts the workers at that number."""
+        if self._stream is None:
+            self._stream = self.task.stream(first=step, num_workers=self._num_workers)
+        batch = next(self._stream)
+        self.num_skipped += batch.num_skipped
         self.task.prepare(self.network)
-        statistics = [(buffer, buffer.clone()) for buffer in self._buffers()]
-        terms = self.task.terms(self.network, batch)
-        total = torch.stack(list(terms.values())).sum()
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        self.optimiser.zero_grad(set_to_none=True)
-        if torch.isfinite(total):
-            total.backward()  # type: ignore[no-untyped-call]
-        if not torch.isfinite(total) or not self._gradient_is_finite():
-            for buffer, before in statistics:
-                buffer.copy_(before)
-            self.skipped += 1
-            return values
-        self.optimiser.step()
-        self._average()
-        return {"total": float(total.detach())} | values
+        return self.task.terms(self.network, batch)
 
-    def _buffers(self) -> Iterator[Tensor]:
-        """What a forward pass changes: statistics of the norms, the mean embedding."""
-        yield from self.network.buffers()
-        yield from self.task.loss.buffers()
 
-    def _gradient_is_finite(self) -> bool:
-        """Clip the gradient; whether its norm, and that of the loss's own parameters, is finite."""
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
-        own = [p.grad.norm() for p in self.task.loss.parameters() if p.grad is not None]
-        return bool(torch.isfinite(torch.stack([norm, *own])).all())
+class _Run:
+    """The files of one run."""
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
-        fixed = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
-        new_tensors = self.network.state_dict()
-        for name, own in self.average.state_dict().items():
-            if name in fixed:
-                continue
-            new = new_tensors[name]
-            if own.dtype.is_floating_point:
-                own.lerp_(new.to(own.dtype), 1 - decay)
-            else:
-                own.copy_(new)
-
-    def save(self) -> Path:
-        """Write the averaged weights and all that a later run needs to go on."""
-        folder = self.options.output_dir
-        notes = self.notes()
-        weights = folder / "average.safetensors"
-        save_tensors(weights, self.average.state_dict(), notes=notes)
-        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        state |= {f"loss.{name}": tensor for name, tensor in self.task.loss.state_dict().items()}
-        for number, row in self.optimiser.state_dict()["state"].items():
-            state |= {f"optimiser.{number}.{name}": tensor for name, tensor in row.items()}
-        save_tensors(folder / "state.safetensors", state, notes=notes | {"skipped": self.skipped})
-        return weights
-
-    def finish(self) -> Path:
-        """Write the averaged weights with centred embeddings."""
-        network = copy.deepcopy(self.average)
-        self.task.finish(network)
-        path = self.options.output_dir / "final.safetensors"
-        save_tensors(path, network.state_dict(), notes=self.notes(), compact=True)
-        return path
-
-    def notes(self) -> dict[str, object]:
-        """What is written beside the weights."""
-        return {"recipe": self.recipe.name, "step": self.step, "seconds": round(self.seconds, 1)}
+    def __init__(self, fit: Fit, draws: _LiveDraws, options: RunOptions) -> None:
+        self._fit, self._draws, self._folder = fit, draws, options.output_dir
+        self._log = RunLog(options.output_dir, tensorboard=options.tensorboard)
 
     def resume(self) -> None:
         """Go on from the output folder's last state, if there is one."""
-        self.options.output_dir.mkdir(parents=True, exist_ok=True)
-        path = self.options.output_dir / "state.safetensors"
-        if not path.is_file():
-            return
-        tensors, notes = load_tensors(path)
-        if notes.get("recipe") != self.recipe.name:
-            raise ValueError(f"{path} belongs to recipe {notes.get('recipe')!r}, not {self.recipe.name!r}")
-        try:
-            self.network.load_state_dict(_under(tensors, "network."))
-            self.task.loss.load_state_dict(_under(tensors, "loss."))
-        except RuntimeError as error:
-            raise ValueError(f"{path} belongs to another network or other photos: {error}") from error
-        load_network(self.average, self.options.output_dir / "average.safetensors")
-        own = self.optimiser.state_dict()
-        rows: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(tensors, "optimiser.").items():
-            number, key = name.split(".", 1)
-            rows.setdefault(int(number), {})[key] = tensor
-        self.optimiser.load_state_dict({"state": rows, "param_groups": own["param_groups"]})
-        self.step = int(str(notes["step"]))
-        self.seconds = float(str(notes["seconds"]))
-        self.skipped = int(str(notes["skipped"]))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if (self._folder / STATE).is_file():
+            self._fit.resume(self._folder / STATE)
+            load_network(self._average, self._folder / AVERAGE)
 
+    def loop(self) -> None:
+        """Train until the steps or the minutes are over, and save."""
+        fit = self._fit
+        bar = tqdm(total=fit.config.num_steps, initial=fit.step, desc=fit.name, mininterval=5)
+        for report in fit.steps():
+            bar.update()
+            fit.skipped += self._draws.num_skipped
+            self._draws.num_skipped = 0
+            if report.step % LOG_EVERY == 0:
+                self._log.write(report.step, fit.seconds, fit.skipped, report.terms)
+                bar.set_postfix({name: f"{value:.2f}" for name, value in report.terms.items()})
+            if report.step % SAVE_EVERY == 0:
+                self._save()
+        bar.close()
+        self._save()
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    def finish(self) -> Path:
+        """Write the averaged weights with centred embeddings."""
+        network = copy.deepcopy(self._average)
+        self._draws.task.finish(network)
+        save_tensors(self._folder / WEIGHTS, network.state_dict(), notes=self._fit.notes(), compact=True)
+        return self._folder / WEIGHTS
 
+    @property
+    def _average(self) -> LiveNetwork:
+        average = self._fit.average
+        assert isinstance(average, LiveNetwork), "recipes of the live network average their weights"
+        return average
 
-def _schedule(step: int, progress: float, warmup_steps: int) -> float:
-    """Share of the peak learning rate: linear warm-up, then half a cosine down to 2 %."""
-    warm = min((step + 1) / max(warmup_steps, 1), 1.0)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+    def _save(self) -> None:
+        """Write the averaged weights and all that a later run needs to go on."""
+        save_tensors(self._folder / AVERAGE, self._average.state_dict(), notes=self._fit.notes())
+        self._fit.save(self._folder / STATE)
