@@ -9,9 +9,9 @@ from partstream_core.manifest import Capabilities, Channels, Manifest, Strides, 
 from partstream_core.schedule import ScheduleConfig, ScheduleMode
 from partstream_export.aten_graphs import aten_graphs
 from partstream_export.aten_parity import aten_differences
-from partstream_export.live import TracedGraph
+from partstream_export.bundle_writer import TracedGraph, trace_all, write_bundle
 from partstream_export.live_parity import CASES, Case
-from partstream_export.papers import PaperBundle, trace_all, write_bundle
+from partstream_export.papers import PaperBundle
 from partstream_export.parity import Difference, OnnxGraph
 from partstream_models.networks.aten import ATEN
 from partstream_models.networks.deeplab_v3_plus import FEATURE_STRIDE

@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from partstream_core.manifest import Capabilities, Channels, Manifest, Strides, Thresholds
+from partstream_export.bundle_writer import TracedGraph, trace_all, write_bundle
 from partstream_export.hvisnet_definitions import hvisnet_definitions
 from partstream_export.hvisnet_parity import hvisnet_differences
-from partstream_export.live import TracedGraph
 from partstream_export.live_parity import CASES, Case
-from partstream_export.papers import PaperBundle, trace_all, write_bundle
+from partstream_export.papers import PaperBundle
 from partstream_export.parity import Difference, OnnxGraph
 from partstream_models.networks.hvisnet import HVISNet
 from partstream_models.networks.hvisnet_graphs import FEATURE_STRIDE, packed_channels

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from partstream_core.joints import NUM_JOINTS
 from partstream_core.labels import PARTS
 from partstream_core.manifest import (
@@ -14,19 +12,16 @@ from partstream_core.manifest import (
     Channels,
     InputSpec,
     Manifest,
-    Normalisation,
     Strides,
     Thresholds,
 )
 from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode
 from partstream_export import __version__
-from partstream_export.bundle_writer import MODEL_CARD_NAME, draft_of, write_graphs, write_manifest
-from partstream_export.graphs import MULTIPLE, OPSET, GraphDefinition
-from partstream_export.half_weights import with_half_weights
+from partstream_export.bundle_writer import LICENCE, NORMALISATION, TracedGraph, trace_all, write_bundle
+from partstream_export.graphs import MULTIPLE, OPSET
 from partstream_export.live_graphs import live_graphs
 from partstream_export.live_parity import CASES, Case, LiveGraphs, live_differences
-from partstream_export.parity import Difference, OnnxGraph, require_parity
-from partstream_export.tracing import to_bytes, trace, without
+from partstream_export.parity import Difference, OnnxGraph
 from partstream_models.networks.condinst import MASK_CHANNELS, NUM_MASK_PARAMETERS
 from partstream_models.networks.identity import EMBEDDING_CHANNELS
 from partstream_models.networks.live import FEATURE_CHANNELS, FEATURE_STRIDE, LiveNetwork
@@ -75,11 +70,11 @@ class LiveBundle:
         return Manifest(
             name=self.name,
             version=self.version,
-            licence="Apache-2.0",
+            licence=LICENCE,
             training_data=self.training_data or data,
             opset=OPSET,
             graphs={},
-            normalisation=Normalisation(mean=(127.5,) * 3, std=(127.5,) * 3, colour="rgb"),
+            normalisation=NORMALISATION,
             strides=Strides(feature=FEATURE_STRIDE, parts=4, masks=4),
             channels=Channels(
                 feature=FEATURE_CHANNELS, mask_features=MASK_CHANNELS, mask_parameters=NUM_MASK_PARAMETERS
@@ -98,25 +93,9 @@ class LiveBundle:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TracedGraph:
-    """A definition and the model that was traced from it, probes and all."""
-
-    definition: GraphDefinition
-    model: onnx.ModelProto
-
-    def shipped(self) -> onnx.ModelProto:
-        """The model without its probes, its weights in half precision where that loses nothing."""
-        lean = without(self.model, [probe.name for probe in self.definition.probes])
-        return with_half_weights(lean)
-
-
 def trace_live(network: LiveNetwork, *, top_k: int) -> dict[str, TracedGraph]:
     """The live network's graphs by name."""
-    return {
-        definition.name: TracedGraph(definition, trace(definition))
-        for definition in live_graphs(network, top_k=top_k)
-    }
+    return trace_all(tuple(live_graphs(network, top_k=top_k)))
 
 
 def write_live(
@@ -128,30 +107,17 @@ def write_live(
     force: bool = False,
     cases: Sequence[Case] = CASES,
 ) -> list[Difference]:
-    """Write a bundle whose graphs compute what the network computes, and return how far they differ.
+    """Write a bundle of the live network; see `write_bundle`."""
 
-    Raises:
-        ParityError: A graph computes something else; nothing is written.
-        BundleError: The manifest would be wrong.
-        OSError: It cannot be written there.
-    """
-    with draft_of(out, force=force) as draft:
-        definitions = tuple(graph.definition for graph in traced.values())
-        specs = write_graphs(draft, definitions, {name: graph.shipped() for name, graph in traced.items()})
+    def compare(shipped: Mapping[str, OnnxGraph], probed: Mapping[str, OnnxGraph]) -> list[Difference]:
         graphs = LiveGraphs(
-            backbone=OnnxGraph((draft / specs["backbone"].file).read_bytes()),
-            heads=OnnxGraph((draft / specs["heads"].file).read_bytes()),
-            probed_heads=OnnxGraph(to_bytes(traced["heads"].model)),
-            instances=OnnxGraph((draft / specs["instances"].file).read_bytes()),
-            over_time={
-                name: OnnxGraph((draft / specs[name].file).read_bytes())
-                for name in OVER_TIME
-                if name in specs
-            },
+            backbone=shipped["backbone"],
+            heads=shipped["heads"],
+            probed_heads=probed["heads"],
+            instances=shipped["instances"],
+            over_time={name: shipped[name] for name in OVER_TIME if name in shipped},
         )
-        differences = live_differences(network, graphs, top_k=bundle.top_k, cases=cases)
-        require_parity(differences)
-        write_manifest(draft, bundle.manifest(network), specs)
-        if bundle.model_card is not None:
-            (draft / MODEL_CARD_NAME).write_text(bundle.model_card, encoding="utf-8")
-    return differences
+        return live_differences(network, graphs, top_k=bundle.top_k, cases=cases)
+
+    manifest = bundle.manifest(network)
+    return write_bundle(out, traced, manifest, compare, model_card=bundle.model_card, force=force)

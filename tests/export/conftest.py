@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from partstream_export.live import LiveBundle, TracedGraph, trace_live, write_live
+from partstream_export.bundle_writer import TracedGraph
+from partstream_export.live import LiveBundle, trace_live, write_live
 from partstream_export.parity import Difference
 from partstream_models.networks.live import LiveNetwork
 

@@ -20,7 +20,7 @@ from partstream_export.aten import SCHEDULE, aten_manifest, aten_thresholds, tra
 from partstream_export.aten_graphs import aten_graphs
 from partstream_export.aten_parity import aten_differences
 from partstream_export.aten_proposals import kept
-from partstream_export.live import TracedGraph
+from partstream_export.bundle_writer import TracedGraph
 from partstream_export.live_parity import Case, picture
 from partstream_export.papers import PaperBundle
 from partstream_export.parity import Difference, OnnxGraph, relative_difference

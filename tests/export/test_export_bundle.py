@@ -10,8 +10,8 @@ import pytest
 
 from partstream_core.errors import BundleError
 from partstream_core.manifest import Thresholds, load_manifest
-from partstream_export.bundle_writer import MODEL_CARD_NAME, check_target, draft_of
-from partstream_export.live import LiveBundle, TracedGraph, write_live
+from partstream_export.bundle_writer import MODEL_CARD_NAME, TracedGraph, check_target, draft_of
+from partstream_export.live import LiveBundle, write_live
 from partstream_export.live_parity import Case
 from partstream_export.parity import ParityError
 from partstream_models.networks.live import LiveNetwork

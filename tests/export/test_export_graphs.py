@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from partstream_core.manifest import load_manifest
+from partstream_export.bundle_writer import TracedGraph
 from partstream_export.graphs import GraphDefinition, floats
-from partstream_export.live import LiveBundle, TracedGraph, trace_live, write_live
+from partstream_export.live import LiveBundle, trace_live, write_live
 from partstream_export.live_graphs import InstancesGraph, live_graphs
 from partstream_export.live_parity import CASES
 from partstream_export.parity import OnnxGraph, relative_difference
