@@ -22,7 +22,8 @@ from partstream_models.networks.clip_features import AdaptiveTemporalEncoding, D
 from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
 from partstream_server.media import Frame
-from partstream_server.pipeline.engine_request import EngineOutputs, Steps
+from partstream_server.pipeline.driver import drive
+from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
 from partstream_server.pipeline.inference import View
 from partstream_server.pipeline.schedule_choice import choose_schedule
 from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig, warm_up
@@ -110,17 +111,12 @@ class Followed:
         return self
 
     def _drive(self, steps: Steps[Sequence[ParsedFrame]]) -> None:
-        outputs: EngineOutputs | None = None
-        while True:
-            try:
-                request = next(steps) if outputs is None else steps.send(outputs)
-            except StopIteration as end:
-                self.results += [parsed.result for parsed in end.value]
-                return
+        def keep(request: EngineRequest, outputs: EngineOutputs) -> None:
             self.runs[request.graph] += 1
-            outputs = self.engine.run(request.graph, request.inputs)
             if request.graph == "heads":
                 self.parts.append(np.asarray(outputs["part_probabilities"])[0])
+
+        self.results += [parsed.result for parsed in drive(steps, self.engine, on_run=keep)]
 
     @property
     def keys(self) -> str:

@@ -16,7 +16,7 @@ from partstream_core.schedule import FlowSource, ScheduleConfig, ScheduleMode, T
 from partstream_server.benchmarks.drawn_clip import scene
 from partstream_server.engine import Engine, create_engine
 from partstream_server.media import Frame
-from partstream_server.pipeline.engine_request import EngineOutputs, Steps
+from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
 from partstream_server.pipeline.host_flow import host_flow, warp_on_host
 from partstream_server.pipeline.identity_events import TrackEvents
 from partstream_server.pipeline.inference import View
@@ -48,14 +48,10 @@ class Driver:
         self.runs: Counter[str] = Counter()
 
     def drive(self, steps: Steps[Sequence[ParsedFrame]]) -> list[FrameResult]:
-        outputs: EngineOutputs | None = None
-        while True:
-            try:
-                request = next(steps) if outputs is None else steps.send(outputs)
-            except StopIteration as end:
-                return [parsed.result for parsed in end.value]
+        def count(request: EngineRequest, _: EngineOutputs) -> None:
             self.runs[request.graph] += 1
-            outputs = self._engine.run(request.graph, request.inputs)
+
+        return [parsed.result for parsed in drive(steps, self._engine, on_run=count)]
 
     def parse(
         self, schedule: ScheduleConfig, frames: Sequence[Frame], *, every: int = 1

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from partstream_server.engine import Engine
 from partstream_server.media import Frame
 from partstream_server.pipeline.assembly import MAX_PEOPLE, give_away, weigh
 from partstream_server.pipeline.crf_assembly import FormerDecision, decide
+from partstream_server.pipeline.driver import drive, timed
 from partstream_server.pipeline.encoding import MaskForm, encode_people
 from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
 from partstream_server.pipeline.features import FrameFeatures, make_features
@@ -56,8 +57,6 @@ __all__ = [
     "drive",
     "warm_up",
 ]
-
-T = TypeVar("T")
 
 _MIN_ELAPSED_S = 1e-3
 """Frames whose times do not grow are taken to be this far apart."""
@@ -221,11 +220,11 @@ class Session:
         with self.clock.stage("infer"):
             view = View(frame.image, self._manifest, pixel_aspect=frame.pixel_aspect)
         kept = frame if self._keeps_pixels else frame.without_pixels()
-        return (yield from _timed(self._features.push(kept, view), self.clock, "infer"))
+        return (yield from timed(self._features.push(kept, view), self.clock, "infer"))
 
     def flush_features(self) -> Steps[Sequence[FrameFeatures]]:
         """The frames that were waiting for others which will not come."""
-        return (yield from _timed(self._features.finish(), self.clock, "infer"))
+        return (yield from timed(self._features.finish(), self.clock, "infer"))
 
     def _parse_all(self, many: Sequence[FrameFeatures]) -> Steps[Sequence[ParsedFrame]]:
         parsed: list[ParsedFrame] = []
@@ -262,7 +261,7 @@ class Session:
     def run_heads(self, ready: FrameFeatures) -> Steps[FrameInference]:
         """Run the detection and parsing heads on a frame; the stream's state stays as it is."""
         steps = run_heads(ready.view, ready.feature, self._manifest, self._infer_config)
-        inference = yield from _timed(steps, self.clock, "infer")
+        inference = yield from timed(steps, self.clock, "infer")
         ready.view.release_tensors()
         joints = None if ready.joints is None else ready.joints.within(ready.view.content_of)
         return FrameInference(ready.frame, ready.key_frame, inference, ready.view, joints)
@@ -338,30 +337,3 @@ def _borrow_once(view: View, propagation: Propagation) -> Steps[None]:
     keys = RecentKeys(propagation, ScheduleConfig(mode=ScheduleMode.CAUSAL, encoding_range=1))
     yield from keys.add(Seen(view))
     yield from keys.add(Seen(view))
-
-
-def _timed(steps: Steps[T], clock: StageClock, name: str) -> Steps[T]:
-    """The same steps, with the time between requests added to a stage and none of the engine's."""
-    outputs: EngineOutputs | None = None
-    while True:
-        try:
-            with clock.stage(name):
-                request = next(steps) if outputs is None else steps.send(outputs)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        outputs = yield request
-
-
-def drive(steps: Steps[T], engine: Engine, *, clock: StageClock | None = None) -> T:
-    """Carry out steps on an engine, one request after the other, and return their result."""
-    clock = clock or StageClock()
-    try:
-        request = next(steps)
-        while True:
-            with clock.stage(request.graph):
-                outputs = engine.run(request.graph, request.inputs)
-            request = steps.send(outputs)
-    except StopIteration as end:
-        result: T = end.value
-        return result

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from partstream_server.engine import Engine
+from partstream_server.pipeline.driver import Execution
 from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest, Steps
 
 T = TypeVar("T")
@@ -52,36 +53,9 @@ class BatchLimits:
             self.lower(graph, 2 * limit)
 
 
-class Driven(Generic[T]):
-    """Steps on their way to a result or an error."""
-
-    def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps
-        self.request: EngineRequest | None = None
-        """The next engine request; None at the end."""
-        self.result: T | None = None
-        self.error: Exception | None = None
-        self.network_s = 0.0
-        self.advance(None)
-
-    def advance(self, outputs: EngineOutputs | None) -> None:
-        """Go on to the next request, or to the end."""
-        try:
-            self.request = next(self._steps) if outputs is None else self._steps.send(outputs)
-        except StopIteration as end:
-            self.request, self.result = None, end.value
-        except Exception as error:  # reported by the reader of `error`; other streams must not fail with it
-            self.fail(error)
-
-    def fail(self, error: Exception) -> None:
-        """End with an error."""
-        self.request, self.error = None, error
-        self._steps.close()
-
-
 def drive_together(
     many: Sequence[Steps[T]], engine: Engine, tell: Tell, limits: BatchLimits | None = None
-) -> list[Driven[T]]:
+) -> list[Execution[T]]:
     """Every one of the steps at its end, with its result or its error.
 
     Args:
@@ -91,21 +65,21 @@ def drive_together(
         limits: What earlier calls learned of runs that failed; updated.
     """
     limits = limits or BatchLimits()
-    all_driven = [Driven(steps) for steps in many]
-    while waiting := [driven for driven in all_driven if driven.request is not None]:
+    executions = [Execution(steps) for steps in many]
+    while waiting := [execution for execution in executions if execution.request is not None]:
         for group in _groups(waiting, limits):
             _run(group, engine, tell, limits)
-    return all_driven
+    return executions
 
 
-def _groups(waiting: Sequence[Driven[T]], limits: BatchLimits) -> Iterator[list[Driven[T]]]:
+def _groups(waiting: Sequence[Execution[T]], limits: BatchLimits) -> Iterator[list[Execution[T]]]:
     """Jobs whose requests can share a run of a graph."""
-    alike: defaultdict[object, list[Driven[T]]] = defaultdict(list)
-    for driven in waiting:
-        request = driven.request
+    alike: defaultdict[object, list[Execution[T]]] = defaultdict(list)
+    for execution in waiting:
+        request = execution.request
         assert request is not None
         shapes = tuple(sorted((name, tensor.shape) for name, tensor in request.inputs.items()))
-        alike[(request.graph, shapes) if request.graph in SHARED else id(driven)].append(driven)
+        alike[(request.graph, shapes) if request.graph in SHARED else id(execution)].append(execution)
     for group in alike.values():
         request = group[0].request
         limit = None if request is None else limits.limit(request.graph)
@@ -115,7 +89,7 @@ def _groups(waiting: Sequence[Driven[T]], limits: BatchLimits) -> Iterator[list[
             del group[:size]
 
 
-def _run(group: Sequence[Driven[T]], engine: Engine, tell: Tell, limits: BatchLimits) -> bool:
+def _run(group: Sequence[Execution[T]], engine: Engine, tell: Tell, limits: BatchLimits) -> bool:
     """Run all of a group together; where that fails, its halves, so that only those at fault fail.
 
     Where no frame was at fault the size of the halves is remembered.
@@ -123,7 +97,7 @@ def _run(group: Sequence[Driven[T]], engine: Engine, tell: Tell, limits: BatchLi
     Returns:
         Whether no frame failed.
     """
-    requests = [driven.request for driven in group if driven.request is not None]
+    requests = [execution.request for execution in group if execution.request is not None]
     graph, started = requests[0].graph, time.perf_counter()
     try:
         outputs = _shared_run(engine, requests)
@@ -140,9 +114,9 @@ def _run(group: Sequence[Driven[T]], engine: Engine, tell: Tell, limits: BatchLi
     tell(graph, len(group))
     limits.passed(graph, len(group))
     seconds = time.perf_counter() - started
-    for driven, own in zip(group, outputs, strict=True):
-        driven.network_s += seconds
-        driven.advance(own)
+    for execution, own in zip(group, outputs, strict=True):
+        execution.network_s += seconds
+        execution.advance(own)
     return True
 
 

@@ -12,12 +12,13 @@ from typing import Final
 from partstream_core.errors import PartstreamError
 from partstream_server.engine import Engine
 from partstream_server.media import Frame, MediaLimits
+from partstream_server.pipeline.driver import Execution
 from partstream_server.pipeline.stage_times import StageClock
 from partstream_server.pipeline.values import ParsedFrame
 from partstream_server.streams.metrics import StreamMetrics
 from partstream_server.streams.pixels import to_pixels
 from partstream_server.streams.round_robin import Turns
-from partstream_server.streams.shared_runs import BatchLimits, Driven, drive_together
+from partstream_server.streams.shared_runs import BatchLimits, drive_together
 from partstream_server.streams.stream import Slot, Stream
 from partstream_server.streams.tokens import TokenMaker
 from partstream_server.streams.values import Failed, Latency
@@ -101,14 +102,14 @@ class Workers:
             jobs += [job for stream in streams if (job := self._begin(stream)) is not None]
             before = [_stage_times(job.stream) for job in jobs]
             steps = [job.stream.session.push(job.pixels, job.decoded_ms) for job in jobs]
-            all_driven = drive_together(
+            executions = drive_together(
                 steps,
                 self._engine,
                 lambda graph, size: self._metrics.batches.labels(graph).observe(size),
                 self._batch_limits,
             )
-            for job, driven, times in zip(jobs, all_driven, before, strict=True):
-                self._finish(job, driven, times)
+            for job, execution, times in zip(jobs, executions, before, strict=True):
+                self._finish(job, execution, times)
         finally:
             for job in jobs:
                 if job.slot.answer is None:  # our own bug; the sender of the frame still needs an answer
@@ -135,7 +136,9 @@ class Workers:
         slot.image = None
         return Job(stream, slot, Frame(slot.index, slot.time_s, pixels), started_ms, self._now_ms())
 
-    def _finish(self, job: Job, driven: Driven[Sequence[ParsedFrame]], before: tuple[float, ...]) -> None:
+    def _finish(
+        self, job: Job, execution: Execution[Sequence[ParsedFrame]], before: tuple[float, ...]
+    ) -> None:
         stream, slot = job.stream, job.slot
         passed = (now - then for now, then in zip(_stage_times(stream), before, strict=True))
         infer_s, assemble_s, track_s, encode_s = passed
@@ -143,16 +146,16 @@ class Workers:
             queue_ms=job.started_ms - slot.arrived_ms,
             decode_ms=job.decoded_ms - job.started_ms,
             infer_ms=infer_s * 1000,
-            network_ms=driven.network_s * 1000,
+            network_ms=execution.network_s * 1000,
             assemble_ms=assemble_s * 1000,
             track_ms=track_s * 1000,
             encode_ms=encode_s * 1000,
         )
-        if driven.error is not None:
-            stream.settle(slot, self._failure(stream, slot, driven.error), latency)
+        if execution.error is not None:
+            stream.settle(slot, self._failure(stream, slot, execution.error), latency)
             return
-        assert driven.result is not None
-        (parsed,) = driven.result
+        assert execution.result is not None
+        (parsed,) = execution.result
         stream.settle(slot, parsed.result, latency, self._token(stream))
 
     def _token(self, stream: Stream) -> bytes:

@@ -13,7 +13,8 @@ from partstream_core.results import FrameResult
 from partstream_core.schedule import ScheduleConfig
 from partstream_server.engine import Engine
 from partstream_server.media import Frame
-from partstream_server.pipeline.engine_request import Steps
+from partstream_server.pipeline.driver import drive
+from partstream_server.pipeline.engine_request import EngineOutputs, EngineRequest
 from partstream_server.pipeline.session import ParsedFrame, Session, SessionConfig
 from partstream_server.pipeline.stage_times import StageClock
 
@@ -74,9 +75,13 @@ def run_clip(
     config = SessionConfig(score_threshold=score_threshold, schedule=schedule)
     session = Session(engine.bundle.manifest, config, clock=clock)
     parsed: list[ParsedFrame] = []
+
+    def count(request: EngineRequest, _: EngineOutputs) -> None:
+        calls[request.graph] += 1
+
     for frame in frames:
-        parsed += _driven(session.push(frame, frame.time_s * 1000), engine, clock, calls)
-    parsed += _driven(session.finish(), engine, clock, calls)
+        parsed += drive(session.push(frame, frame.time_s * 1000), engine, clock=clock, on_run=count)
+    parsed += drive(session.finish(), engine, clock=clock, on_run=count)
     totals = clock.totals()
     stages_s = {stage: totals.get(stage, 0.0) for stage in (*engine.bundle.manifest.graphs, *_HOST_STAGES)}
     return ClipRun(
@@ -84,17 +89,3 @@ def run_clip(
         np.stack([one.maps.part_HW for one in parsed]),
         Cost(len(parsed), calls, Counter(stages_s)),
     )
-
-
-def _driven(
-    steps: Steps[Iterable[ParsedFrame]], engine: Engine, clock: StageClock, calls: Counter[str]
-) -> list[ParsedFrame]:
-    try:
-        request = next(steps)
-        while True:
-            calls[request.graph] += 1
-            with clock.stage(request.graph):
-                outputs = engine.run(request.graph, request.inputs)
-            request = steps.send(outputs)
-    except StopIteration as end:
-        return list(end.value)
