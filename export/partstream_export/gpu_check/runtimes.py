@@ -10,8 +10,6 @@ import numpy as np
 from partstream_export.gpu_check.device import Device
 from partstream_export.gpu_check.networks import ROWS_PER_IMAGE, side
 
-SIDES = {"batch": 1}
-
 
 def measure_bundle(
     bundle: Path, device: Device, *, batches: Sequence[int], size: tuple[int, int], repeats: int

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 EPSILON = 1e-6
 """Of eq. 1: keeps the logarithm finite."""
@@ -228,9 +227,3 @@ def hardest_mean(loss_HW: Tensor, keep_HW: Tensor, most: int) -> Tensor:
     if not len(losses):
         return loss_HW.sum() * 0.0
     return losses.topk(min(most, len(losses))).values.mean()
-
-
-def resize_parts(parts_PHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Probabilities at another size, bilinear."""
-    resized: Tensor = F.interpolate(parts_PHW[None], size=size, mode="bilinear", align_corners=False)[0]
-    return resized

@@ -3,7 +3,6 @@
 PartstreamError
 ├── JobUnknownError           not_found
 ├── JobUnfinishedError        job_unfinished
-├── JobCancelledError         job_cancelled
 ├── IdempotencyError          idempotency_conflict
 ├── BundleChangedError        bundle_changed
 ├── DiskQuotaError            disk_quota_exceeded
@@ -29,12 +28,6 @@ class JobUnfinishedError(PartstreamError):
     """The job has no results yet, or never will."""
 
     code: ClassVar[str] = "job_unfinished"
-
-
-class JobCancelledError(PartstreamError):
-    """The job was deleted while it ran."""
-
-    code: ClassVar[str] = "job_cancelled"
 
 
 class IdempotencyError(PartstreamError):

@@ -127,7 +127,6 @@ ERROR_TABLE: Final[dict[str, ErrorCodes]] = {
     "source_forbidden": ErrorCodes(403, "PERMISSION_DENIED", "The source may not be pulled"),
     "source_failed": ErrorCodes(502, "UNAVAILABLE", "The source cannot be read"),
     "job_unfinished": ErrorCodes(409, "FAILED_PRECONDITION", "The job has no results"),
-    "job_cancelled": ErrorCodes(409, "CANCELLED", "The job was deleted"),
     "idempotency_conflict": ErrorCodes(409, "ALREADY_EXISTS", "The Idempotency-Key was used otherwise"),
     "bundle_changed": ErrorCodes(409, "FAILED_PRECONDITION", "The server runs another bundle"),
     "disk_quota_exceeded": ErrorCodes(507, "RESOURCE_EXHAUSTED", "The jobs take all their room"),

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 SEED: Final = 20240801
 NUM_FRAMES: Final = 48
-CLIPS_PER_LEVEL: Final = 8
 NETWORK_SIDE: Final = 512
 """Longer side of a frame at network resolution."""
 

@@ -25,7 +25,6 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
 INDEX: Final = "benchmark.json"
-TRAITS: Final = ("age", "gender", "skin_tone", "build")
 _FORMAT: Final = 1
 
 

@@ -37,7 +37,6 @@ class Fields:
     """0 hip, 1 knee, 2 ankle, above on the foot."""
     leg_weight_V: Float32Array
     head_weight_V: Float32Array
-    neck_weight_V: Float32Array
     scalp_V: Float32Array
     """Positive where hair grows."""
 
@@ -56,7 +55,6 @@ def measure(model: BodyModel) -> Fields:
             ("arm", arms),
             ("leg", legs),
             ("head", below["head"]),
-            ("neck", {bones.index(f"neck0{n}") for n in (1, 2, 3)}),
         )
     }
     left = position * np.array([1, 1, 1], np.float32)
@@ -69,7 +67,7 @@ def measure(model: BodyModel) -> Fields:
     scalp = outward @ np.array([0.0, 0.62, 0.78], np.float32) - 0.12
     side = np.sign(position[:, 0]).astype(np.float32)
     return Fields(
-        position, side, arm, share["arm"], leg, share["leg"], share["head"], share["neck"],
+        position, side, arm, share["arm"], leg, share["leg"], share["head"],
         np.where(share["head"] > 0.5, scalp, -1).astype(np.float32),
     )  # fmt: skip
 
