@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all."""
+"""Output folders that appear when they are complete, or not at all."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The REST half of the client: a request with its body, sent again where that may help."""
+"""REST calls of the client, with retries."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""How a client proves who it is, and how it knows the server: TLS and the API key."""
+"""Credentials of a client: TLS settings and the API key."""
 
 import ssl
 from dataclasses import dataclass

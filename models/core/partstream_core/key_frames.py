@@ -1,4 +1,4 @@
-"""Segments of a video, their median key frames, and whom a key frame is encoded with.
+"""Segments of a video, their median key frames, and the key frames that each one is encoded with.
 
 `plan_segments` plans a video that is known as a whole, `SegmentPlan` one whose frames are told one by one;
 both plan alike. Frames and keys count from 0.

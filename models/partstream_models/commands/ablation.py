@@ -1,4 +1,4 @@
-"""`python -m partstream_models.commands.ablation`: the table of what ATEN's pieces are worth.
+"""`python -m partstream_models.commands.ablation`: the ablation table of ATEN's modules.
 
 Quality is the IoU of people on clips of the composite benchmark, as they are and from a camera that shakes:
 of what is likelier a person than not, and at the threshold that suits each network best, because one that

@@ -1,4 +1,4 @@
-"""What the commands of this distribution share: where defaults lie, and how a mistake is told."""
+"""Default paths and error messages that the commands of this distribution share."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Draws made ahead of time, in threads, while the network is busy."""
+"""Training draws that threads prepare ahead of time."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What ATEN's pieces are worth: a narrow ATEN with and without them, and what it is compared with.
+"""Ablation of ATEN: a narrow network with and without its modules, and the baselines.
 
 All share one network that was trained frame by frame, and one flow network; what a piece adds to them learns,
 encoder and scale map, for equally many steps from the same composed clips. Trained along, backbone and heads

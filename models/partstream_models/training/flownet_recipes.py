@@ -1,4 +1,4 @@
-"""FlowNet-S before it becomes a part of ATEN: pairs of frames whose flow is known.
+"""Recipes that train FlowNet-S by itself, from pairs of frames whose flow is known.
 
 Source: FlowNet (Dosovitskiy et al., ICCV 2015), section 5.1: Adam at 1e-4, batches of eight, the rate halved
 every 100 thousand steps after the first 300 thousand of 600 thousand.

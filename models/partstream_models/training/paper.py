@@ -1,4 +1,4 @@
-"""How a network of one of the papers is trained: one way for all of them.
+"""Trains the networks of the papers: one procedure for all recipes.
 
 A recipe says what is learned from which data; what runs it is the same for every network: it goes on where
 its output folder stands, works in a team, evaluates now and then, and leaves weights.

@@ -1,4 +1,4 @@
-"""`partstream serve`: listens, loads, answers, and ends in good order."""
+"""`partstream serve`: starts the service and shuts it down gracefully."""
 
 from __future__ import annotations
 

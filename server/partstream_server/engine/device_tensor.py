@@ -1,4 +1,4 @@
-"""Tensors that stay where a graph put them.
+"""Tensors that stay in a device's memory between graphs.
 
 What one graph makes for another is not read by the host: it stays on the device and goes into the next run as
 it is. To everybody else it is an array: whoever reads it gets a copy, made once, that cannot be written to.

@@ -1,4 +1,4 @@
-"""How errors leave a gRPC call: the status of the one table, the stable code in the trailing metadata."""
+"""Maps errors to gRPC statuses, with the stable code in the trailing metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decoded frame, a picture before it has a number, and the limits both obey."""
+"""Decoded frames and images, and the limits on their size."""
 
 from __future__ import annotations
 

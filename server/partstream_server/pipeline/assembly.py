@@ -1,4 +1,4 @@
-"""From candidates and parsing to people: who is kept, and who and what each pixel of the source frame is.
+"""Assembles people from candidates and part maps: selects people and labels the pixels of the source frame.
 
 Masks and parsing judge twice whether a pixel is a person's, from different features: the geometric mean of
 their odds is better than either (`with_parsing`). Then the network's resolution decides which people are kept

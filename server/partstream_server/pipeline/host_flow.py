@@ -1,4 +1,4 @@
-"""Flow that the host tells instead of the bundle's network, and features warped along it.
+"""Optical flow computed by OpenCV instead of the bundle's network, and features warped along it.
 
 Shape suffixes: C channels; h, w the feature map. Flow leads from a frame to its key frame, in its pixels.
 """

@@ -1,4 +1,4 @@
-"""Optical flow by OpenCV's DIS at half resolution: for features to follow, or for the flow network to better.
+"""Optical flow by OpenCV's DIS at half resolution: to warp features, or as the flow network's first estimate.
 
 The networks are trained with flow made the same way (`partstream_models.data.initial_flow`).
 

@@ -1,4 +1,4 @@
-"""Where the parsing alone makes a person, a head or a face likely: for uses that must rather miss nobody.
+"""Regions where the part map alone makes a person, a head or a face likely, for uses that need high recall.
 
 Assembly gives pixels to people who were detected and leaves the rest to the background. What it leaves may
 still show somebody, so `privacy` covers these cells, too.

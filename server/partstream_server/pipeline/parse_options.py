@@ -1,4 +1,4 @@
-"""What a caller may ask of the parsing of one source, and what answers say of the model."""
+"""Options for parsing one source, and the description of the model in answers."""
 
 from __future__ import annotations
 

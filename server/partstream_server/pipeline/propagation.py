@@ -1,4 +1,4 @@
-"""Features of a stream's frames: computed and encoded at key frames, borrowed from them at others.
+"""Features of a stream's frames: computed and encoded at key frames, propagated from them to the others.
 
 Nothing here decides which frame is which; `session.py` does. What must be computed is asked for as engine
 requests. Graphs are told what they declare, by name: `propagate` may hold the flow network (then it reads

@@ -1,4 +1,4 @@
-"""One stream: its frames go in, its results come out, and what must be computed is handed out on the way.
+"""Session of one stream: takes frames, yields engine requests, returns results.
 
     frame -> schedule -> infer -> assemble -> track -> encode -> result
 

@@ -1,4 +1,4 @@
-"""Every request is counted, timed and logged, and none ends in anything but an answer."""
+"""Counts, times and logs every request, and answers those that fail unexpectedly."""
 
 from __future__ import annotations
 

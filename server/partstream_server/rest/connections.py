@@ -1,4 +1,4 @@
-"""Connections of HTTP and WebSocket: so many an address, and a request's head within a time."""
+"""Limits on HTTP and WebSocket connections: their number for an address, the time for a request's head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HEAD where a monitor or a proxy sends it: the headers that GET would answer with."""
+"""Answers HEAD with the headers of GET, for monitors and proxies."""
 
 from __future__ import annotations
 

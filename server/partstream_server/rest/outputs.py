@@ -1,4 +1,4 @@
-"""The forms of a result. Each is written frame by frame, so that none holds a video in memory.
+"""Output formats of results, written frame by frame so that no video is held in memory.
 
 A writer is a generator whose every step parses and writes one frame. Steps of lines yield a line; the other
 forms grow in a file.

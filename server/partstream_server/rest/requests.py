@@ -1,4 +1,4 @@
-"""What a client of a stream says, as JSON, checked."""
+"""Validates the JSON messages that a client of a stream sends."""
 
 from __future__ import annotations
 

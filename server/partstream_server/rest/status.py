@@ -1,4 +1,4 @@
-"""Whether the service lives and is ready, what it runs, and what it has counted."""
+"""Endpoints for liveness, readiness, the loaded model and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A response that is made while it is sent, and that gives everything back at its end, however it ends."""
+"""Streaming responses that release their resources however they end."""
 
 from __future__ import annotations
 

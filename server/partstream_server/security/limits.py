@@ -1,4 +1,4 @@
-"""How much one key may ask for: requests a minute, frames a day.
+"""Rate limits and quotas of a key: requests a minute, frames a day.
 
 The clock is the caller's: seconds that never run backwards.
 """

@@ -1,4 +1,4 @@
-"""The directory that one request keeps its files in: it goes when the request ends, however it ends."""
+"""The directory of one request's files, removed when the request ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of RTSP out of the server: FFmpeg connects to this relay, and the relay to a checked address.
+"""Relay for RTSP: FFmpeg connects to it, and it connects to a checked address.
 
 FFmpeg resolves names and follows redirects by itself, without a way to forbid either; behind the relay it can
 reach one address only. A message that redirects, or that cannot be split safely, ends the connection.

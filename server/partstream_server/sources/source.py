@@ -1,4 +1,4 @@
-"""One pulled source: a thread that reads it, a live stream that parses it, and those who follow it."""
+"""One pulled source: the thread that reads it, the live stream that parses it, and its subscribers."""
 
 from __future__ import annotations
 

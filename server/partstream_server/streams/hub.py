@@ -1,4 +1,4 @@
-"""All live streams of a server: who is let in, whose turn it is, and how they end."""
+"""All live streams of a server: admission, scheduling and shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of `StreamParse` or `ParseVideo`: messages up, messages down, errors in the client's words."""
+"""One call of `StreamParse` or `ParseVideo`: sends and receives messages, raises the client's errors."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A live stream: frames in, what became of each of them out, over as many connections as it takes."""
+"""A live stream: sends frames, returns one answer for each, and reconnects when a connection is lost."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""What every format's writer is given, and what all of them ask for."""
+"""Inputs and options that the writers of all formats share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which tracklets are which target: iterative linking with template expansion.
+"""Assigns tracklets to targets: iterative linking with template expansion.
 
 First the sights that a person gave: their tracklets belong to their targets, and are the first templates.
 Then rounds: of all free tracklets that look like a target with confidence, the most similar is linked first,

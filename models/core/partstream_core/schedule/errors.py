@@ -1,4 +1,4 @@
-"""The error of settings that cannot be."""
+"""The error raised for invalid settings of a schedule."""
 
 
 class ScheduleError(ValueError):

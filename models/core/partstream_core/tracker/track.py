@@ -1,4 +1,4 @@
-"""A detection, a track, and what time and a new sight do to a track.
+"""Detections and tracks, and the updates of a track by time and by a matched detection.
 
 Shape suffixes: T tracks, D or E embedding width.
 """

@@ -1,4 +1,4 @@
-"""Clips before they are drawn: who is where in which frame, kept within the ranges of the clip's level.
+"""Plans of composite clips: where people are in each frame, within the ranges of the clip's level.
 
 Everything follows from the recipe's seed, the clip's number and the attempt. Shape suffixes: T frames.
 """

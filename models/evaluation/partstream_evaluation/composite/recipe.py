@@ -1,4 +1,4 @@
-"""What the composite benchmark consists of: levels, formats, and who may be in it; and its hash.
+"""Recipe of the composite benchmark: levels, formats, permitted photos, and the recipe's hash.
 
 The images are not checked in. The recipe and its seed are, and with the photos of the validation list they
 give the same clips everywhere.

@@ -1,4 +1,4 @@
-"""Labelled pictures put where `partstream` reads them, without their masks, and its results read back.
+"""Copies labelled pictures without their masks for `partstream` to read, and reads its results back.
 
 Files are named by their number over all folders, so that no two results have one name.
 """

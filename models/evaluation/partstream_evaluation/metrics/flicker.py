@@ -1,4 +1,4 @@
-"""How often a label changes along the way of what it lies on: the steadiness of a parse.
+"""Flicker: how often labels change along the optical flow.
 
 A pixel counts where something is known to stay what it was from one frame to the next; it flickers where its
 predicted label changes all the same.

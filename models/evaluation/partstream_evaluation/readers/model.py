@@ -1,4 +1,4 @@
-"""What every format comes down to: clips of frames, each with its people."""
+"""The common form of all result formats: clips of frames with their people."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real clips that nobody has labelled: what moves in them is learned from their light alone.
+"""Unlabelled real clips, from which optical flow is learned by photometric error.
 
 Shape suffixes: T frames, H height, W width, C colour channels (RGB).
 """

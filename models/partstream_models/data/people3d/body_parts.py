@@ -1,4 +1,4 @@
-"""Which part each piece of the body's surface is, and where along the limbs each vertex lies.
+"""Part labels of the body's surface, and the position of each vertex along its limb.
 
 Fields are measured once on the template body, so that the same vertex is the same place on every body.
 

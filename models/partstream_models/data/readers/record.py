@@ -1,4 +1,4 @@
-"""What every data set comes down to: recordings of frames, each with what is known of it.
+"""The common form of all data sets: recordings of frames with their labels.
 
 Shape suffixes: H height, W width, C colour channels (RGB), N people; a last 2 is (x, y).
 """

@@ -1,4 +1,4 @@
-"""How much of the cost of every frame a schedule has: measured, and as ATEN's equations foretell it.
+"""Cost of a schedule relative to parsing every frame: measured, and predicted by ATEN's equations.
 
 Source: ATEN (Zhou et al., MM 2018), eqs. 8 and 9.
 """
