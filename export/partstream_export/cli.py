@@ -22,6 +22,7 @@ from partstream_export.int8_cli import int8_command
 from partstream_export.papers_cli import aten, hvisnet
 from partstream_export.parity import ParityError
 from partstream_export.tensorrt_cli import tensorrt_command
+from partstream_export.triton_cli import triton_command
 
 EXIT_REFUSED = 1
 EXIT_BAD_INPUT = 2
@@ -30,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(aten)
 app.command()(hvisnet)
 app.command("tensorrt")(tensorrt_command)
+app.command("triton")(triton_command)
 app.command("int8")(int8_command)
 app.command("compare")(compare_command)
 app.command("teacher-joints")(teacher_joints_command)
