@@ -42,12 +42,13 @@ app.command("convert")(convert_command)
 Bundle = Annotated[
     Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
 ]
-Provider = Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")]
+Provider = Annotated[str, typer.Option(help="auto, openvino, onnxruntime, cuda, tensorrt or triton.")]
 Precision = Annotated[str, typer.Option(help="auto, f32, tf32, bf16, fp16 or int8.")]
 Device = Annotated[int, typer.Option(min=0, help="Number of the CUDA device.")]
 Engines = Annotated[
     Path | None, typer.Option(help="Folder of TensorRT engines.  [default: tensorrt in the bundle's]")
 ]
+Triton = Annotated[str, typer.Option(metavar="HOST:PORT", help="Server of the provider triton.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the network; 0: one a core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -70,6 +71,7 @@ def parse_command(
     threads: Threads = 0,
     device: Device = 0,
     engines: Engines = None,
+    triton: Triton = "",
     score_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Least score of a person.  [default: the bundle's]")
     ] = None,
@@ -186,7 +188,7 @@ def parse_command(
         raise _failure(
             OptionError(f"cutout is none, webm, mov or png, not {cutout!r}"), EXIT_BAD_INPUT
         ) from None
-    engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
+    engine = _open_engine(bundle, provider, precision, threads, index=device, engines=engines, triton=triton)
     try:
         options.schedule_for(engine)
         if rendering.draws_joints:
@@ -214,10 +216,11 @@ def info_command(
     threads: Threads = 0,
     device: Device = 0,
     engines: Engines = None,
+    triton: Triton = "",
     as_json: AsJson = False,
 ) -> None:
     """Name the bundle, the provider, the precision and the versions in use."""
-    engine = _open_engine(bundle, provider, precision, threads, device=device, engines=engines)
+    engine = _open_engine(bundle, provider, precision, threads, index=device, engines=engines, triton=triton)
     facts = describe(engine)
     engine.close()
     if as_json:
@@ -344,12 +347,11 @@ def _backdrop(path: Path) -> npt.NDArray[np.uint8] | None:
         raise _failure(OptionError(f"background: {path}: {error}"), EXIT_BAD_INPUT) from None
 
 
-def _open_engine(
-    bundle: Path | None, provider: str, precision: str, threads: int, *, device: int, engines: Path | None
-) -> Engine:
+def _open_engine(bundle: Path | None, provider: str, precision: str, threads: int, **device: Any) -> Engine:
+    """The engine, on a device of those options."""
     from partstream_server.engine import DeviceOptions, create_engine  # noqa: PLC0415
 
-    options = DeviceOptions(index=device, engines=engines)
+    options = DeviceOptions(**device)
     try:
         return create_engine(
             bundle, provider=provider, precision=precision, num_threads=threads, device=options

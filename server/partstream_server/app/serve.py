@@ -41,7 +41,7 @@ def serve_command(
         Path | None, typer.Option(help="Directory of the bundle.  [default: the one that ships inside]")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="auto, openvino, onnxruntime, cuda or tensorrt.")
+        str | None, typer.Option(help="auto, openvino, onnxruntime, cuda, tensorrt or triton.")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="auto, f32, tf32, bf16, fp16 or int8.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the network; 0: one a core.")] = None,

@@ -26,7 +26,7 @@ PREFIX: Final = "PARTSTREAM_"
 NOT_SETTINGS: Final = frozenset({"PARTSTREAM_DATA", "PARTSTREAM_SERVER", "PARTSTREAM_SERVER_KEY"})
 """Variables with our prefix that are no settings of a server: of the tests and of the client's command."""
 
-Provider = Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt"]
+Provider = Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton"]
 Precision = Literal["auto", "f32", "tf32", "bf16", "fp16", "int8"]
 
 
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     )
     provider: Provider = Field(
         default="auto",
-        description="What runs the network: `auto`, `openvino`, `onnxruntime`, `cuda` or `tensorrt`.",
+        description="What runs graphs: `auto`, `openvino`, `onnxruntime`, `cuda`, `tensorrt` or `triton`.",
     )
     precision: Precision = Field(
         default="auto",
@@ -115,6 +115,14 @@ class Settings(BaseSettings):
     )
     engines: DirectoryPath | None = Field(
         default=None, description="Folder of TensorRT engines; empty: `tensorrt` in the bundle's directory."
+    )
+    triton: str = Field(
+        default="", description="HOST:PORT of the Triton server's gRPC, for the provider `triton`."
+    )
+    triton_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Longest time that the Triton server may take for a graph, in seconds.",
     )
     threads: int = Field(
         default=0, ge=0, description="Threads of the network; 0: as many as there are cores."

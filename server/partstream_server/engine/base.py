@@ -32,7 +32,7 @@ class Engine(Protocol):
 
     @property
     def provider(self) -> str:
-        """Name of the runtime: openvino, onnxruntime, cuda or tensorrt."""
+        """Name of the runtime: one of PROVIDERS but auto."""
 
     @property
     def precision(self) -> str:
@@ -93,6 +93,10 @@ class DeviceOptions:
     """Most memory that the tensors of one graph may take there; 0: no limit."""
     engines: Path | None = None
     """Folder of TensorRT engines; None: `tensorrt` in the folder of the bundle."""
+    triton: str = ""
+    """HOST:PORT of a Triton server's gRPC."""
+    triton_timeout_s: float = 10.0
+    """Longest time of a request there."""
 
     def __post_init__(self) -> None:
         if self.index < 0:

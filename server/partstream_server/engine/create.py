@@ -15,7 +15,7 @@ from partstream_server.engine.base import (
     load_bundle,
 )
 
-PROVIDERS = ("auto", "openvino", "onnxruntime", "cuda", "tensorrt")
+PROVIDERS = ("auto", "openvino", "onnxruntime", "cuda", "tensorrt", "triton")
 PRECISIONS = ("auto", "f32", "tf32", "bf16", "fp16", "int8")
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def _create(
 
         room = MAX_COMPILED_BYTES if compiled_mb is None else compiled_mb << 20
         return OpenVinoEngine(loaded, precision=precision, num_threads=num_threads, max_compiled_bytes=room)
+    if provider == "triton":
+        return _create_triton(loaded, precision, device)
     if find_spec("onnxruntime") is None:
         raise EngineError(f"{provider} needs ONNX Runtime; install partstream-server[cuda] (onnxruntime-gpu)")
     from partstream_server.engine.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
@@ -99,6 +101,15 @@ def _create(
     else:
         target = cuda_target(precision, device) if provider == "cuda" else cpu_target(precision)
     return OnnxRuntimeEngine(loaded, target, num_threads=num_threads)
+
+
+def _create_triton(loaded: LoadedBundle, precision: str, device: DeviceOptions) -> Engine:
+    """An engine on a Triton server."""
+    if find_spec("tritonclient") is None:
+        raise EngineError("provider triton needs tritonclient; install partstream-server[triton]")
+    from partstream_server.engine.triton import TritonEngine  # noqa: PLC0415
+
+    return TritonEngine(loaded, device.triton, precision=precision, timeout_s=device.triton_timeout_s)
 
 
 def _cuda_is_built() -> bool:

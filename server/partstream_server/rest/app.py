@@ -112,7 +112,11 @@ def opener_of(settings: Settings) -> EngineOpener:
             num_threads=settings.threads,
             compiled_mb=settings.compiled_mb,
             device=DeviceOptions(
-                index=settings.device, memory_bytes=settings.device_memory_bytes, engines=settings.engines
+                index=settings.device,
+                memory_bytes=settings.device_memory_bytes,
+                engines=settings.engines,
+                triton=settings.triton,
+                triton_timeout_s=settings.triton_timeout_s,
             ),
         )
         warm_up(engine)
