@@ -17,6 +17,7 @@ from partstream_evaluation.evaluate import ccp
 from partstream_evaluation.evaluate.results_cli import convert_command, results_command
 from partstream_evaluation.evaluate.runner import EvaluationError, PartstreamCommand, find_executable
 from partstream_evaluation.follow.cli import follow_command
+from partstream_evaluation.follow.refind_cli import refind_command
 from partstream_evaluation.keypoints.cli import joints_command
 from partstream_evaluation.masks.cli import masks_command
 from partstream_evaluation.offset.cli import offset_command
@@ -39,6 +40,7 @@ app.command(name="follow")(follow_command)
 app.command(name="joints")(joints_command)
 app.command(name="masks")(masks_command)
 app.command(name="offset")(offset_command)
+app.command(name="refind")(refind_command)
 app.command(name="rendered")(rendered_command)
 app.command(name="results")(results_command)
 app.command(name="convert")(convert_command)

@@ -90,7 +90,7 @@ def evaluate_follow(truth: Path, command: PartstreamCommand) -> FollowReport:
 
 def _scores(clip: StagedFolder, output: Path) -> FollowScores:
     js, fs, num_seen = [], [], 0
-    masks = list(_masks(output / "follow.ndjson", clip.name))
+    masks = list(read_masks(output / "follow.ndjson", clip.name))
     if len(masks) != len(clip.pictures):
         raise EvaluationError(f"{clip.name} is {len(clip.pictures)} frames, its follow has {len(masks)}")
     for staged, mask in zip(clip.pictures[1:-1], masks[1:-1], strict=True):
@@ -104,7 +104,7 @@ def _scores(clip: StagedFolder, output: Path) -> FollowScores:
     return FollowScores(sequence_score(js), sequence_score(fs), num_seen, len(js))
 
 
-def _masks(path: Path, name: str) -> Iterator[BoolArray | None]:
+def read_masks(path: Path, name: str) -> Iterator[BoolArray | None]:
     """The target's mask in each frame, None where it is not seen."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
