@@ -35,7 +35,7 @@ def builds_an_environment(test: Callable[[Path, Path], None]) -> Callable[[Path,
 IMPORT_ALL = """
 import importlib.util, pkgutil, sys
 optional = (  # need an extra, and say so
-    "partstream_server.benchmarks.compare", "partstream_client.commands"
+    "partstream_server.benchmarks.compare", "partstream_server.engine.triton", "partstream_client.commands"
 )
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
