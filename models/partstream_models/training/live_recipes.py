@@ -146,7 +146,7 @@ def live_fine() -> Recipe:
 def live_scenes() -> Recipe:
     """Backbone and heads: people in any position, sharp surroundings; the trunk learns from stride 8 on."""
     sizes = ((256, 256), (256, 256), (384, 256), (288, 512), (512, 352), (512, 352), (384, 384))
-    scenes = SceneConfig(photo_share=0.4, labelled_share=0.2, turned_share=0.35)
+    scenes = SceneConfig(photo_share=0.5, labelled_share=0.2, turned_share=0.25)
     return Recipe(
         name="live-scenes",
         num_steps=12_000,
